@@ -1,0 +1,101 @@
+"""`aircheck serve`: start the server and keep it until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from aircheck.triton_log import LogLine
+
+
+def serve(
+    profile: Annotated[str | None, typer.Option(help="embedded, gpu, or a path to a YAML file.")] = None,
+    whisper: Annotated[str | None, typer.Option(help="embedded, an official name (turbo, large-v3), or a path.")] = None,
+    text_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
+    text_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --text-classifier.")] = None,
+    acoustic_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
+    acoustic_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --acoustic-classifier.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless told otherwise.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port (8001); 0 picks a free one.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port for health (8000); 0 picks a free one.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Prometheus port (8002); 0 picks a free one.")] = None,
+    tls_certificate: Annotated[str | None, typer.Option(help="PEM certificate chain; turns TLS on.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="PEM private key of --tls-certificate.")] = None,
+    tls_client_ca: Annotated[str | None, typer.Option(help="PEM roots that clients' certificates must chain to.")] = None,
+    exit_timeout: Annotated[int | None, typer.Option(help="Seconds that requests in flight get on shutdown (30).")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's whole log.")] = False,
+) -> None:
+    """Start the server: Triton with every model of the repository.
+
+    Every option is also a setting: AIRCHECK_GRPC_PORT, AIRCHECK_WHISPER and so on (see aircheck/settings.py); a token
+    is set with AIRCHECK_TOKEN alone, so that it stays out of shell histories.
+
+    Stop it with Ctrl-C or SIGTERM.
+    """
+    from aircheck.server import Server, TritonError
+    from aircheck.settings import Settings, SettingsError
+
+    console = Console(stderr=True, highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)  # both signals end the `with` block below, which stops Triton
+    try:
+        settings = Settings.load(
+            profile=profile,
+            whisper=whisper,
+            text_classifier=text_classifier,
+            text_labels=text_labels,
+            acoustic_classifier=acoustic_classifier,
+            acoustic_labels=acoustic_labels,
+            host=host,
+            grpc_port=grpc_port,
+            http_port=http_port,
+            metrics_port=metrics_port,
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+            tls_client_ca=tls_client_ca,
+            exit_timeout_s=exit_timeout,
+        )
+        started = time.monotonic()
+        with Server(settings, on_log=LogPrinter(console, verbose)) as server:
+            console.print(
+                f"[bold green]ready[/] after {time.monotonic() - started:.1f} s: gRPC {server.url}, "
+                f"health {server.http_url}/v2/health/ready, metrics {server.metrics_url}"
+            )
+            status = server.wait()
+        console.print(f"[red]Triton ended by itself with status {status}[/]")
+        raise typer.Exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped")
+    except (SettingsError, TritonError) as error:
+        console.print(f"[red]error:[/] {error}", markup=True)
+        raise typer.Exit(2) from None
+
+
+class LogPrinter:
+    """Prints what matters of Triton's log: a line for each model as it gets ready, warnings, errors."""
+
+    def __init__(self, console: Console, verbose: bool = False):
+        self._console, self._verbose = console, verbose
+        self._since: dict[str, float] = {}
+
+    def __call__(self, line: LogLine) -> None:
+        """Takes one line of the log, on the reader's thread."""
+        if self._verbose:
+            self._console.print(line.text, markup=False)
+        if line.loading:
+            self._since.setdefault(line.loading, time.monotonic())
+        if line.loaded:
+            took_s = time.monotonic() - self._since.get(line.loaded, time.monotonic())
+            self._console.print(f"  [green]✓[/] {line.loaded:16} {took_s:5.1f} s")
+        if not self._verbose and not line.noise and line.level != "info":
+            style = "red" if line.level == "error" else "yellow"
+            self._console.print(line.text, style=style, markup=False)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> Any:
+    raise KeyboardInterrupt

@@ -1,0 +1,28 @@
+"""Where a model computes: the setting, or the device that Triton gave its instance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+
+
+def select_device(setting: str, instance: Mapping[str, str]) -> torch.device:
+    """The device for a model instance.
+
+    `setting` is "auto", "cpu" or "cuda[:n]"; `instance` is the `args` of a Triton Python model's `initialize`
+    (`model_instance_kind`, `model_instance_device_id`). Raises RuntimeError when a GPU is asked for and none is usable.
+    """
+    if setting == "auto":
+        on_gpu = instance.get("model_instance_kind") == "GPU" and torch.cuda.is_available()
+        return torch.device("cuda", int(instance["model_instance_device_id"])) if on_gpu else torch.device("cpu")
+    device = torch.device(setting)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"device '{setting}' was asked for, but torch sees no usable GPU; set AIRCHECK_DEVICE=cpu")
+    return device
+
+
+def set_threads(count: int) -> None:
+    """Use `count` CPU threads in torch for this process; 0 means one per core that the process may run on."""
+    torch.set_num_threads(count or len(os.sched_getaffinity(0)))

@@ -1,0 +1,154 @@
+"""Every setting of the server, in one typed object: read once, handed down.
+
+Precedence, strongest first: arguments of :meth:`Settings.load`, environment variables ``AIRCHECK_<FIELD>``, the profile
+(``server_config/profiles/<profile>.yaml``), the defaults below. A key that no field has is an error wherever it stands,
+because a mistyped limit that is silently ignored is worse than a server that does not start.
+
+`aircheck serve` passes :meth:`Settings.environment` to Triton, so the models load exactly what the launcher resolved.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+PREFIX = "AIRCHECK_"
+_CLIENT_VARIABLES = {"AIRCHECK_URL"}  # read by the command line's client side, no setting of the server
+ROOT = Path(__file__).resolve().parent.parent  # the checkout: model_repository/ and server_config/ lie beside aircheck/
+PROFILES = ROOT / "server_config" / "profiles"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has a value that cannot be used; the message names it and the remedy."""
+
+
+class Settings(BaseSettings):
+    """The server's settings; each field is also an environment variable ``AIRCHECK_<NAME IN CAPITALS>``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    profile: str = Field("embedded", description="Name of a file in server_config/profiles, or a path to a YAML file.")
+
+    # Where the server listens.
+    host: str = Field("127.0.0.1", description="Address to bind; anything but loopback wants TLS and a token.")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
+    http_port: int = Field(8000, ge=0, le=65535, description="HTTP port (health, metadata); 0 picks a free one.")
+    metrics_port: int = Field(8002, ge=0, le=65535, description="Prometheus port; 0 picks a free one.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS for gRPC.")
+    tls_key: Path | None = Field(None, description="PEM private key that belongs to tls_certificate.")
+    tls_client_ca: Path | None = Field(None, description="PEM roots; when set, clients must present a certificate.")
+    token: SecretStr | None = Field(None, description="Shared secret that gRPC and HTTP callers must send.")
+
+    # How Triton runs.
+    triton: Path | None = Field(None, description="A tritonserver binary; default: nvidia-pytriton's, then the PATH.")
+    model_repository: Path = Field(ROOT / "model_repository", description="The folder that Triton serves.")
+    shm_prefix: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_]+$", description="Prefix of shared-memory regions; default: unique per process."
+    )
+    ready_timeout_s: float = Field(600.0, gt=0, description="How long loading may take before the launcher gives up.")
+    exit_timeout_s: int = Field(30, ge=0, description="How long requests in flight may take to finish on shutdown.")
+    log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
+
+    # Which models, and how they compute.
+    whisper: str = Field("embedded", description="'embedded', an official openai-whisper name, or a checkpoint path.")
+    whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
+    language: str | None = Field(None, description="Language code such as 'en'; unset: detected in each window.")
+    text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")
+    text_labels: Path | None = Field(None, description="Label map of text_classifier: its labels to our categories.")
+    acoustic_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint.")
+    acoustic_labels: Path | None = Field(
+        None, description="Label map of acoustic_classifier: its labels to our events."
+    )
+    policy_dir: Path = Field(ROOT / "server_config" / "policies", description="Folder of policy packs (YAML).")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="'auto' follows Triton's instance.")
+    torch_threads: int = Field(0, ge=0, description="Threads of each torch model on the CPU; 0: one per core.")
+
+    # How audio is cut, and what is refused.
+    window_max_s: float = Field(30.0, ge=2.0, le=30.0, description="Longest window cut from an episode, in seconds.")
+    episode_parallel_windows: int = Field(8, ge=1, le=64, description="Windows of one episode in flight at a time.")
+    max_parallel_episodes: int = Field(16, ge=1, description="Episodes worked on at a time; more wait their turn.")
+    max_clip_bytes: int = Field(64 * 2**20, gt=0, description="Largest encoded clip, in bytes.")
+    max_episode_bytes: int = Field(1 * 2**30, gt=0, lt=2**31, description="Largest encoded episode, in bytes.")
+    max_episode_s: float = Field(12 * 3600.0, gt=0, description="Longest episode, in seconds.")
+    max_channels: int = Field(8, ge=1, description="Most channels in a stream.")
+    max_sample_rate_hz: int = Field(192_000, ge=16_000, description="Highest sample rate of a stream, in Hz.")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or neither")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        profile = init_settings().get("profile") or env_settings().get("profile") or "embedded"
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, profile_path(profile))
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """The settings in force. Overrides that are None count as not given.
+
+        Raises SettingsError for an unknown key, an unknown profile or a value that does not fit.
+        """
+        _refuse_unknown_environment()
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+    def threads(self) -> int:
+        """CPU threads for one model: the setting, or every core that this process may use."""
+        return self.torch_threads or len(os.sched_getaffinity(0))
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables; ``Settings.load()`` under them gives an equal object."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            PREFIX + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+def profile_path(profile: str) -> Path:
+    """The YAML file of a profile given by name or path. Raises SettingsError when there is none."""
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise SettingsError(f"profile '{profile}': no file {path}; known profiles: {known} (or give a path to a .yaml)")
+    return path
+
+
+def _refuse_unknown_environment() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"environment variable {name} is no setting of aircheck{hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in fault["loc"]) or "settings"
+        if fault["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(name, Settings.model_fields, 1)
+            lines.append(f"{name}: no such setting" + (f"; did you mean '{close[0]}'?" if close else ""))
+        else:
+            lines.append(f"{name}: {fault['msg']}")
+    return "; ".join(lines)

@@ -1,0 +1,100 @@
+"""Verdicts for people: a timeline in the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from aircheck_client.schema import Action, Evidence, Severity, Verdict
+
+ACTION_STYLE = {
+    Action.ALLOW: "green",
+    Action.LABEL_EXPLICIT: "cyan",
+    Action.LIMIT: "yellow",
+    Action.REVIEW: "dark_orange",
+    Action.BLOCK: "bold red",
+}
+_SEVERITY_STYLE = {
+    Severity.NONE: "green",
+    Severity.LOW: "cyan",
+    Severity.MEDIUM: "yellow",
+    Severity.HIGH: "red",
+    Severity.CRITICAL: "bold white on red",
+}
+
+
+def clock(seconds: float) -> str:
+    """Seconds as mm:ss, or h:mm:ss from an hour on."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
+
+
+def timeline(verdict: Verdict, title: str = "") -> RenderableType:
+    """The episode's transcript with its findings beside the words they rest on, then the decision."""
+    rows = Table(box=None, pad_edge=False, show_header=True, header_style="dim", expand=True)
+    rows.add_column("time", style="dim", no_wrap=True)
+    rows.add_column("heard", ratio=3)
+    rows.add_column("found", ratio=2)
+    for start_s, heard, found in _rows(verdict):
+        rows.add_row(clock(start_s), heard, found)
+    return Group(Panel(rows, title=title or None, title_align="left", border_style="dim"), decision(verdict))
+
+
+def decision(verdict: Verdict) -> RenderableType:
+    """The findings, gravest first, and what to do with the recording."""
+    parts: list[RenderableType] = []
+    if verdict.findings:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("category", "severity", "action", "score", "where"):
+            table.add_column(column, justify="right" if column == "score" else "left")
+        for finding in sorted(verdict.findings, key=lambda f: (f.action.rank, f.severity.rank, f.score), reverse=True):
+            table.add_row(
+                finding.category,
+                Text(finding.severity, _SEVERITY_STYLE[finding.severity]),
+                Text(finding.action, ACTION_STYLE[finding.action]),
+                f"{finding.score:.2f}",
+                ", ".join(f"{clock(e.start_s)}–{clock(e.end_s)}" for e in finding.evidence),
+            )
+        parts.append(Padding(table, (0, 0, 1, 0)))
+    style = ACTION_STYLE[verdict.action]
+    parts.append(Text.assemble(("decision: ", "bold"), (verdict.action.upper(), style), f"  {verdict.reason}"))
+    parts.append(
+        Text(
+            f"{clock(verdict.duration_s)} of audio, policy {verdict.policy_pack} v{verdict.policy_version}, "
+            f"{verdict.context.content_type}, market {verdict.context.market}",
+            "dim",
+        )
+    )
+    parts += [Text(f"warning: {warning}", "yellow") for warning in verdict.warnings]
+    return Panel(Group(*parts), border_style=style)
+
+
+def _rows(verdict: Verdict) -> list[tuple[float, Text, Text]]:
+    """(start_s, heard, found) in order of time; a segment's text evidence stands beside it, sounds get their own row."""
+    evidence = [(finding, item) for finding in verdict.findings for item in finding.evidence]
+    rows = []
+    for segment in verdict.segments:
+        here = [
+            (finding, item)
+            for finding, item in evidence
+            if item.modality == "text" and item.start_s < segment.end_s and segment.start_s < item.end_s
+        ]
+        found = Text("\n").join(_label(f.category, f.severity, f.action, item) for f, item in here)
+        worst = max((f.action for f, _ in here), default=Action.ALLOW)
+        rows.append((segment.start_s, Text(segment.text, ACTION_STYLE[worst] if here else ""), found))
+    for finding, item in evidence:
+        if item.modality == "acoustic":
+            label = _label(finding.category, finding.severity, finding.action, item)
+            rows.append((item.start_s, Text(f"♪ {item.event}", "italic"), label))
+    return sorted(rows, key=lambda row: row[0])
+
+
+def _label(category: str, severity: Severity, action: Action, item: Evidence) -> Text:
+    unsure = " (unsure transcript)" if item.low_confidence else ""
+    return Text.assemble(
+        (f"{category} ", "bold"), (severity, _SEVERITY_STYLE[severity]), f" {item.score:.2f} → ", action, (unsure, "dim")
+    )

@@ -1,0 +1,176 @@
+"""What crosses the wire as JSON: the request's context, the models' findings, and verdicts.
+
+The server builds these and the client reads them, so there is one definition and it lives here, in the small package
+that both install. Times are seconds from the start of the audio named by the object's scope (a window for the models'
+findings; the whole file for what `episode_safety` sends).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+
+
+class _Ordered(StrEnum):
+    """A string enumeration whose members compare by their order of definition, mildest first."""
+
+    @property
+    def rank(self) -> int:
+        return list(type(self)).index(self)
+
+    def __lt__(self, other: object) -> bool:
+        return self.rank < other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+
+    def __le__(self, other: object) -> bool:
+        return self.rank <= other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+
+    def __gt__(self, other: object) -> bool:
+        return self.rank > other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+
+    def __ge__(self, other: object) -> bool:
+        return self.rank >= other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+
+
+class Severity(_Ordered):
+    """How bad a finding is, by the policy pack's judgement of a classifier's score."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Action(_Ordered):
+    """What to do with the audio, mildest first."""
+
+    ALLOW = "allow"
+    LABEL_EXPLICIT = "label_explicit"
+    LIMIT = "limit"
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `aircheck scan`."""
+
+    CLEAN = 0
+    FOUND = 1
+    ERROR = 2
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Context(_Model):
+    """What the caller knows about the audio; it selects the policy that applies."""
+
+    content_type: Literal["podcast", "audiobook", "clip"] = "podcast"
+    market: str = Field(default="*", pattern=r"^(\*|[A-Z]{2})$", description="ISO 3166-1 alpha-2 code, or * for any")
+    policy_pack: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+
+
+class Segment(_Model):
+    """A stretch of transcript, with the confidence measures openai-whisper defines for it."""
+
+    start_s: Seconds
+    end_s: Seconds
+    text: str
+    avg_logprob: float = Field(description="mean log-probability of the decoded tokens")
+    no_speech_prob: Score
+    compression_ratio: float = Field(ge=0.0, description="zlib ratio of the text; repetition loops exceed 2.4")
+    temperature: float = Field(default=0.0, ge=0.0)
+
+
+class SegmentScores(_Model):
+    """Text classifier output for one segment: a probability for every category of the taxonomy."""
+
+    segment: Segment
+    scores: dict[str, Score]
+
+
+class TextFindings(_Model):
+    """`TEXT_FINDINGS`: what the text classifier made of one window."""
+
+    model: str
+    model_version: str
+    segments: tuple[SegmentScores, ...] = ()
+
+
+class EventSpan(_Model):
+    """A sound event and where it is heard; `score` is its highest frame probability within the span."""
+
+    event: str
+    start_s: Seconds
+    end_s: Seconds
+    score: Score
+
+
+class AcousticFindings(_Model):
+    """`ACOUSTIC_FINDINGS`: what the acoustic classifier made of one window."""
+
+    model: str
+    model_version: str
+    spans: tuple[EventSpan, ...] = ()
+
+
+class Evidence(_Model):
+    """Where and why: the quote or the sound that a finding rests on, and which model said so."""
+
+    start_s: Seconds
+    end_s: Seconds
+    modality: Literal["text", "acoustic"]
+    quote: str | None = Field(default=None, description="the words, for text")
+    event: str | None = Field(default=None, description="the sound event, for acoustic evidence")
+    score: Score
+    low_confidence: bool = Field(default=False, description="the transcript here failed Whisper's own confidence tests")
+    model: str
+    model_version: str
+
+
+class Finding(_Model):
+    """One category (or sound event) found in the audio. Score, severity and action are three separate things."""
+
+    category: str
+    score: Score
+    severity: Severity
+    action: Action
+    reason: str
+    evidence: tuple[Evidence, ...] = Field(min_length=1)
+
+
+class Verdict(_Model):
+    """The decision on a window or on a whole episode, with everything needed to audit it."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    scope: Literal["window", "episode"]
+    start_s: Seconds = 0.0
+    duration_s: Seconds
+    recording_s: Seconds | None = Field(
+        default=None, description="length of the whole recording, where its header says"
+    )
+    score: Score = Field(description="the highest score among the findings; 0 when there are none")
+    severity: Severity
+    action: Action
+    reason: str
+    findings: tuple[Finding, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    language: str = ""
+    warnings: tuple[str, ...] = Field(
+        default=(), description="what was damaged and therefore not, or not fully, checked"
+    )
+    context: Context = Context()
+    policy_pack: str
+    policy_version: str
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s

@@ -1,0 +1,46 @@
+"""Triton adapter: encoded clips to waveforms and log-mels (preprocessing.clip)."""
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from aircheck.inference.device import select_device
+from aircheck.inference.whisper.checkpoint import n_mels
+from aircheck.settings import Settings
+from preprocessing.clip import CLIP_S, Clip, ClipDecoder
+from preprocessing.container import Limits
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        settings = Settings.load()
+        device = select_device(settings.device, args)
+        self._decoder = ClipDecoder(
+            n_mels=n_mels(settings.whisper),
+            limits=Limits(
+                max_bytes=settings.max_clip_bytes,
+                max_duration_s=CLIP_S,
+                max_channels=settings.max_channels,
+                max_sample_rate_hz=settings.max_sample_rate_hz,
+            ),
+            max_batch_size=16,
+            threads=settings.threads(),
+            device_id=device.index if device.type == "cuda" else None,
+        )
+
+    def execute(self, requests):
+        encoded = [pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy() for request in requests]
+        clips = iter(self._decoder.decode([row for rows in encoded for row in rows]))
+        return [_response([next(clips) for _ in rows]) for rows in encoded]
+
+
+def _response(clips):
+    for clip in clips:
+        if not isinstance(clip, Clip):
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(clip), pb_utils.TritonError.INVALID_ARG))
+    return pb_utils.InferenceResponse(
+        [
+            pb_utils.Tensor("WAVEFORM", np.stack([clip.waveform for clip in clips])),
+            pb_utils.Tensor("LOG_MEL", np.stack([clip.log_mel for clip in clips])),
+            pb_utils.Tensor("DURATION", np.array([[clip.duration_s] for clip in clips], np.float32)),
+        ]
+    )

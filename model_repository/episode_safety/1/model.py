@@ -1,0 +1,99 @@
+"""Triton adapter: a whole recording in, a stream of verdicts out (aircheck.episode); windows go through `audio_safety`."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from aircheck.episode import scan
+from aircheck.settings import Settings
+from aircheck_client.schema import Verdict
+from preprocessing.container import Limits
+from preprocessing.errors import AudioError
+
+_FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+
+class WindowError(RuntimeError):
+    """The ensemble failed on a window; carries Triton's error as it came."""
+
+    def __init__(self, error):
+        super().__init__(error.message())
+        self.error = error
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self._settings = settings = Settings.load()
+        self._limits = Limits(
+            max_bytes=settings.max_episode_bytes,
+            max_duration_s=settings.max_episode_s,
+            max_channels=settings.max_channels,
+            max_sample_rate_hz=settings.max_sample_rate_hz,
+        )
+        self._room = threading.Semaphore(settings.max_parallel_episodes)
+        self._episodes = ThreadPoolExecutor(settings.max_parallel_episodes, thread_name_prefix="episode")
+        self._windows = ThreadPoolExecutor(
+            min(256, settings.max_parallel_episodes * settings.episode_parallel_windows), thread_name_prefix="window"
+        )
+
+    def execute(self, requests):
+        for request in requests:
+            self._room.acquire()  # when full, Triton's own queue holds what comes
+            self._episodes.submit(self._answer, request, request.get_response_sender())
+
+    def finalize(self):
+        self._episodes.shutdown(wait=True)
+        self._windows.shutdown(wait=True)
+
+    def _answer(self, request, sender):
+        error = None
+        try:
+            self._stream(request, sender)
+        except AudioError as fault:
+            error = pb_utils.TritonError(str(fault), pb_utils.TritonError.INVALID_ARG)
+        except WindowError as fault:
+            error = fault.error
+        except Exception as fault:  # whatever happens, the client gets an answer and the slot is freed
+            pb_utils.Logger.log_error(f"episode_safety: {type(fault).__name__}: {fault}")
+            error = pb_utils.TritonError(f"episode_safety failed: {type(fault).__name__}: {fault}")
+        finally:
+            self._room.release()
+        if error is not None and not sender.is_cancelled():
+            sender.send(pb_utils.InferenceResponse(error=error), flags=_FINAL)
+        else:
+            sender.send(flags=_FINAL)
+
+    def _stream(self, request, sender):
+        audio = pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy()
+        context = pb_utils.get_input_tensor_by_name(request, "CONTEXT").as_numpy()
+        verdicts = scan(
+            memoryview(np.ascontiguousarray(audio)),
+            judge=lambda wav: _judge(wav, context),
+            executor=self._windows,
+            limits=self._limits,
+            window_max_s=self._settings.window_max_s,
+            parallel=self._settings.episode_parallel_windows,
+        )
+        for verdict in verdicts:
+            if sender.is_cancelled():
+                verdicts.close()
+                return
+            tensor = pb_utils.Tensor("VERDICT", np.array([verdict.model_dump_json().encode()], dtype=object))
+            sender.send(pb_utils.InferenceResponse([tensor]))
+
+
+def _judge(wav, context):
+    request = pb_utils.InferenceRequest(
+        model_name="audio_safety",
+        requested_output_names=["VERDICT"],
+        inputs=[
+            pb_utils.Tensor("AUDIO", np.frombuffer(wav, np.uint8)[None]),
+            pb_utils.Tensor("CONTEXT", context.reshape(1, 1)),
+        ],
+    )
+    response = request.exec()
+    if response.has_error():
+        raise WindowError(response.error())
+    return Verdict.model_validate_json(pb_utils.get_output_tensor_by_name(response, "VERDICT").as_numpy()[0, 0])
