@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from preprocessing.clip import SAMPLE_RATE_HZ
-from preprocessing.container import AudioInfo, DecodeReport, Limits, frames, probe, resampled, wav_bytes
+from preprocessing.container import (
+    AudioInfo,
+    DecodeReport,
+    Limits,
+    check_wav_size,
+    frames,
+    probe,
+    resampled,
+    wav_bytes,
+)
+from preprocessing.errors import CorruptAudioError
 
 _STEP_S = 0.01  # resolution of the search for a quiet point
 _PAUSE_S = 0.3  # a cut looks for the quietest stretch of this length: about the pause between two sentences
@@ -53,10 +63,13 @@ class Episode:
                 f"{self.report.bad_packets} of {self.report.packets} packets could not be decoded, the first at "
                 f"{self.report.first_bad_s:.1f} s: what they held was not checked"
             )
+        try:
+            check_wav_size(self._data)
+        except CorruptAudioError as error:
+            found.append(str(error))
         if self.report.falls_short_of(self.info):
             found.append(
-                f"the header says {self.info.duration_s:.1f} s, but only {self.report.decoded_s:.1f} s follow: the file "
-                "seems truncated"
+                f"the header says {self.info.duration_s:.1f} s, but only {self.report.decoded_s:.1f} s follow; truncated?"
             )
         return tuple(found)
 

@@ -1,1 +1,58 @@
-def demo() -> None: ...
+"""`aircheck demo`: the whole path on a recorded sample, from server start to verdict."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    file: Annotated[Path | None, typer.Argument(help="A recording of yours instead of the sample.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's whole log.")] = False,
+) -> None:
+    """Start a server, scan the sample episode, show the verdict, stop the server."""
+    from rich.console import Console
+
+    from aircheck.commands.serve import LogPrinter
+    from aircheck.server import Server, TritonError
+    from aircheck.settings import ROOT, Settings, SettingsError
+    from aircheck_client.cli import scan_with_progress
+    from aircheck_client.client import AircheckClient
+    from aircheck_client.errors import AircheckError
+    from aircheck_client.render import timeline
+    from aircheck_client.schema import Context
+
+    console = Console(highlight=False)
+    recording = file or ROOT / "samples" / "episode.mp3"
+    try:
+        settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0)
+        console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
+        started = time.monotonic()
+        with Server(settings, on_log=LogPrinter(console, verbose)) as server:
+            console.print(f"ready after {time.monotonic() - started:.1f} s\n[bold]Scanning[/] {recording.name} over gRPC")
+            started = time.monotonic()
+            with AircheckClient(server.url) as client:
+                verdict = scan_with_progress(client, recording, Context(), console)
+            took_s = time.monotonic() - started
+    except (SettingsError, TritonError, AircheckError) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(2) from None
+    report = recording.with_suffix(".verdict.json")
+    report.write_text(verdict.model_dump_json(indent=2) + "\n")
+    console.print(timeline(verdict, recording.name))
+    console.print(
+        f"{verdict.duration_s:.0f} s of audio in {took_s:.1f} s ({verdict.duration_s / took_s:.1f} times real time); "
+        f"the whole verdict as JSON: {report}"
+    )
+    if settings.whisper == "embedded":
+        console.print(
+            "The embedded models were trained on synthetic speech and sounds. For human speech bring real weights, for "
+            "example: aircheck serve --whisper turbo",
+            style="yellow",
+        )
+    console.print("\n[bold]Next[/]  make serve                          start a server and keep it")
+    console.print("      .venv/bin/aircheck scan YOUR.mp3    scan a recording of yours (in another terminal)")
+    console.print("      .venv/bin/aircheck --help           everything else")

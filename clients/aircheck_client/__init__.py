@@ -1,16 +1,38 @@
-"""Client of the aircheck audio safety server."""
+"""Client of the aircheck audio safety server.
 
-from aircheck_client.client import AircheckClient, Retry, Tls
-from aircheck_client.errors import (
-    AircheckError,
-    AuthenticationError,
-    DeadlineError,
-    InvalidAudioError,
-    ScanCancelledError,
-    ServerError,
-    UnavailableError,
-)
-from aircheck_client.schema import Action, Context, Evidence, Finding, Segment, Severity, Verdict
+Names are imported when first used, so that `aircheck --help`, and a server that needs only the schema, start fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aircheck_client.client import AircheckClient, Retry, Tls
+    from aircheck_client.errors import (
+        AircheckError,
+        AuthenticationError,
+        DeadlineError,
+        InvalidAudioError,
+        ScanCancelledError,
+        ServerError,
+        UnavailableError,
+    )
+    from aircheck_client.schema import Action, Context, Evidence, Finding, Segment, Severity, Verdict
+
+_HOMES = {
+    "client": ("AircheckClient", "Retry", "Tls"),
+    "errors": (
+        "AircheckError",
+        "AuthenticationError",
+        "DeadlineError",
+        "InvalidAudioError",
+        "ScanCancelledError",
+        "ServerError",
+        "UnavailableError",
+    ),
+    "schema": ("Action", "Context", "Evidence", "Finding", "Segment", "Severity", "Verdict"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Action",
@@ -31,3 +53,9 @@ __all__ = [
     "UnavailableError",
     "Verdict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'aircheck_client' has no attribute '{name}'")
+    return getattr(import_module(f"aircheck_client.{_HOME_OF[name]}"), name)

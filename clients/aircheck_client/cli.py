@@ -68,7 +68,9 @@ def scan(
         client = AircheckClient(url, tls=security, token=token, timeout_s=timeout)
     except ValidationError as error:
         for fault in error.errors():
-            errors.print(f"error: --{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}", style="red", markup=False)
+            errors.print(
+                f"error: --{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}", style="red", markup=False
+            )
         raise typer.Exit(ExitCode.ERROR) from None
     except (ValueError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False)
@@ -77,7 +79,7 @@ def scan(
     with client:
         for path in files:
             try:
-                verdict = _scan_one(client, path, context, errors)
+                verdict = scan_with_progress(client, path, context, errors)
             except AircheckError as error:
                 errors.print(f"error: {error}", style="red", markup=False)
                 code = ExitCode.ERROR
@@ -88,12 +90,12 @@ def scan(
     raise typer.Exit(code)
 
 
-def _scan_one(client: AircheckClient, path: Path, context: Context, console: Console) -> Verdict:
-    """Scans one file under a progress bar that counts seconds of audio."""
+def scan_with_progress(client: AircheckClient, path: Path, context: Context, console: Console) -> Verdict:
+    """Scans one file under a progress bar that counts seconds of audio. Raises AircheckError."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from aircheck_client.errors import ServerError
-    from aircheck_client.render import clock
+    from aircheck_client.schema import clock
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from aircheck_client.schema import Action, Evidence, Severity, Verdict
+from aircheck_client.schema import Action, Evidence, Severity, Verdict, clock
 
 ACTION_STYLE = {
     Action.ALLOW: "green",
@@ -24,13 +24,6 @@ _SEVERITY_STYLE = {
     Severity.HIGH: "red",
     Severity.CRITICAL: "bold white on red",
 }
-
-
-def clock(seconds: float) -> str:
-    """Seconds as mm:ss, or h:mm:ss from an hour on."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
 def timeline(verdict: Verdict, title: str = "") -> RenderableType:
@@ -83,18 +76,16 @@ def _rows(verdict: Verdict) -> list[tuple[float, Text, Text]]:
             for finding, item in evidence
             if item.modality == "text" and item.start_s < segment.end_s and segment.start_s < item.end_s
         ]
-        found = Text("\n").join(_label(f.category, f.severity, f.action, item) for f, item in here)
-        worst = max((f.action for f, _ in here), default=Action.ALLOW)
+        found = Text("\n").join(_label(f.category, item) for f, item in here)
+        worst = max((item.action for _, item in here), default=Action.ALLOW)
         rows.append((segment.start_s, Text(segment.text, ACTION_STYLE[worst] if here else ""), found))
     for finding, item in evidence:
         if item.modality == "acoustic":
-            label = _label(finding.category, finding.severity, finding.action, item)
-            rows.append((item.start_s, Text(f"♪ {item.event}", "italic"), label))
+            rows.append((item.start_s, Text(f"♪ {item.event}", "italic"), _label(finding.category, item)))
     return sorted(rows, key=lambda row: row[0])
 
 
-def _label(category: str, severity: Severity, action: Action, item: Evidence) -> Text:
+def _label(category: str, item: Evidence) -> Text:
     unsure = " (unsure transcript)" if item.low_confidence else ""
-    return Text.assemble(
-        (f"{category} ", "bold"), (severity, _SEVERITY_STYLE[severity]), f" {item.score:.2f} → ", action, (unsure, "dim")
-    )
+    severity = (item.severity, _SEVERITY_STYLE[item.severity])
+    return Text.assemble((f"{category} ", "bold"), severity, f" {item.score:.2f} → {item.action}", (unsure, "dim"))

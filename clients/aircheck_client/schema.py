@@ -12,10 +12,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0)]
+
+
+def clock(seconds: float) -> str:
+    """`00:41`, or `1:02:03` from an hour on; whole seconds, rounded down."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
 class _Ordered(StrEnum):
@@ -131,7 +136,11 @@ class Evidence(_Model):
     quote: str | None = Field(default=None, description="the words, for text")
     event: str | None = Field(default=None, description="the sound event, for acoustic evidence")
     score: Score
+    threshold: Score = Field(description="the level of the policy pack that the score reached")
+    severity: Severity = Field(description="that level's severity")
+    action: Action = Field(description="the most that this evidence may lead to by itself")
     low_confidence: bool = Field(default=False, description="the transcript here failed Whisper's own confidence tests")
+    note: str = Field(default="", description="what a reader must know to understand threshold and action")
     model: str
     model_version: str
 
@@ -150,7 +159,7 @@ class Finding(_Model):
 class Verdict(_Model):
     """The decision on a window or on a whole episode, with everything needed to audit it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     scope: Literal["window", "episode"]
     start_s: Seconds = 0.0
     duration_s: Seconds

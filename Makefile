@@ -1,0 +1,50 @@
+# aircheck: `make demo` sees it work, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## create .venv and install the server and the client
+demo: $(VENV)/.installed ## start a server, scan the sample episode, show what was found, stop the server
+	@$(BIN)/aircheck demo
+
+serve: $(VENV)/.installed ## start a server on 127.0.0.1:8001 and keep it until Ctrl-C
+	@$(BIN)/aircheck serve
+
+test: $(VENV)/.installed-dev ## run the whole test suite against a real Triton
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed-dev ## check style, types and container files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint docker/Dockerfile
+
+format: $(VENV)/.installed-dev ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "aircheck needs Python 3.11; found $$($(PYTHON) --version 2>&1). Try: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml clients/pyproject.toml constraints.txt
+	@echo "installing into $(VENV): about 6.5 GB, a few minutes"
+	@$(PIP_INSTALL) --editable clients --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing the test tools"
+	@$(PIP_INSTALL) --editable clients --editable '.[dev,bench]'
+	@touch $@

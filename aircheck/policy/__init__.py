@@ -1,0 +1,1 @@
+"""What counts as unsafe (`taxonomy`), how a surface treats it (`packs`), and the verdict that follows (`decide`)."""

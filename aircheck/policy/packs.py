@@ -1,0 +1,365 @@
+"""Policy packs: versioned YAML files that turn a classifier's score into a severity and an action.
+
+A pack lists, for every category of speech and every harmful sound event, the levels at which something happens. A level
+applies from its `score` upwards (inclusive); of the levels that a score reaches, the highest one counts. Overrides
+replace the levels of some categories for some content types and markets. docs/policy.md explains how to write one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from aircheck.policy.errors import PolicyError, UnknownPackError
+from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category, Event
+from aircheck_client.schema import Action, Context, Segment, Severity
+
+CONTENT_TYPES: tuple[str, ...] = get_args(Context.model_fields["content_type"].annotation)
+
+Threshold = Annotated[float, Field(strict=True, gt=0.0, le=1.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: object) -> object:
+        """Name the unknown key and the allowed ones; pydantic's own message leaves the reader to guess."""
+        if isinstance(data, dict):
+            _reject_unknown(data, allowed=tuple(cls.model_fields))
+        return data
+
+
+def _reject_unknown(data: Mapping[Any, object], allowed: tuple[str, ...]) -> None:
+    unknown = [str(key) for key in data if key not in allowed]
+    if unknown:
+        raise ValueError(
+            f"unknown key {', '.join(map(repr, unknown))}; rename or remove it; allowed: {', '.join(allowed)}"
+        )
+
+
+class Level(_Strict):
+    """From this score upwards (inclusive), a finding has this severity and asks for this action."""
+
+    score: Threshold
+    severity: Severity
+    action: Action
+
+    @model_validator(mode="after")
+    def _is_a_finding(self) -> Level:
+        if self.severity is Severity.NONE:
+            raise ValueError("severity 'none' is for audio without findings; use 'low', or remove the level")
+        return self
+
+
+def _rising(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    for lower, upper in pairwise(levels):
+        if upper.score <= lower.score:
+            raise ValueError(f"score {upper.score} follows {lower.score}; list the levels by rising score, each once")
+        if upper.severity < lower.severity:
+            raise ValueError(
+                f"severity falls from {lower.severity} to {upper.severity} at score {upper.score}; "
+                "a higher score must not be judged milder"
+            )
+        if upper.action < lower.action:
+            raise ValueError(
+                f"action falls from {lower.action} to {upper.action} at score {upper.score}; "
+                "a higher score must not be treated more mildly"
+            )
+    return levels
+
+
+Levels = Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_rising)]
+
+
+def _known_categories(data: object) -> object:
+    if isinstance(data, dict):
+        _reject_unknown(data, allowed=tuple(Category))
+    return data
+
+
+def _known_events(data: object) -> object:
+    if isinstance(data, dict):
+        context = [str(key) for key in data if key in CONTEXT_EVENTS]
+        if context:
+            raise ValueError(f"{', '.join(map(repr, context))} gives context and never makes a finding; remove it")
+        _reject_unknown(data, allowed=HARM_EVENTS)
+    return data
+
+
+CategoryLevels = Annotated[dict[Category, Levels], BeforeValidator(_known_categories)]
+EventLevels = Annotated[dict[Event, Levels], BeforeValidator(_known_events)]
+
+_Key = TypeVar("_Key", Category, Event)
+
+
+def _reject_missing(given: Mapping[_Key, object], wanted: tuple[_Key, ...]) -> None:
+    missing = [str(key) for key in wanted if key not in given]
+    if missing:
+        raise ValueError(f"no levels for {', '.join(missing)}; a pack rates everything: add them")
+
+
+def _all_categories(levels: dict[Category, Levels]) -> dict[Category, Levels]:
+    _reject_missing(levels, tuple(Category))
+    return levels
+
+
+def _all_events(levels: dict[Event, Levels]) -> dict[Event, Levels]:
+    _reject_missing(levels, HARM_EVENTS)
+    return levels
+
+
+def _content_type(value: object) -> object:
+    if value not in CONTENT_TYPES:
+        raise ValueError(f"{value!r} is not a content type; use one of {', '.join(CONTENT_TYPES)}")
+    return value
+
+
+def _market(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("YAML reads an unquoted NO as false; for Norway, quote it: 'NO'")
+    if not (isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha() and value.isupper()):
+        raise ValueError(f"{value!r} is not a market; use an ISO 3166-1 alpha-2 code in capitals, such as SE")
+    return value
+
+
+class When(_Strict):
+    """Where an override applies: all the conditions given must hold; within one, any of its values."""
+
+    content_type: tuple[Annotated[str, BeforeValidator(_content_type)], ...] = ()
+    market: tuple[Annotated[str, BeforeValidator(_market)], ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> When:
+        if not (self.content_type or self.market):
+            raise ValueError("names neither content_type nor market; to change the levels everywhere, edit them above")
+        return self
+
+    def matches(self, context: Context) -> bool:
+        """A context whose market is `*` matches no market condition."""
+        return (not self.content_type or context.content_type in self.content_type) and (
+            not self.market or context.market in self.market
+        )
+
+
+class Override(_Strict):
+    """Other levels for some categories or events under some conditions, and why."""
+
+    when: When
+    why: Annotated[str, Field(min_length=1)]  # shown in the reason of every finding that it decides
+    categories: CategoryLevels = Field(default_factory=dict)
+    events: EventLevels = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Override:
+        if not (self.categories or self.events):
+            raise ValueError("changes no category and no event; add levels or remove the override")
+        return self
+
+
+class LowConfidence(_Strict):
+    """When a transcript is not to be trusted, and the most that it may lead to by itself.
+
+    The measures and the usual limits are openai-whisper's (`transcribe.py`: no_speech_threshold 0.6,
+    logprob_threshold -1.0, compression_ratio_threshold 2.4). A segment that fails any one of them is of low confidence.
+    """
+
+    max_no_speech_prob: Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+    min_avg_logprob: Annotated[float, Field(strict=True, le=0.0)]
+    max_compression_ratio: Annotated[float, Field(strict=True, gt=0.0)]
+    highest_action: Action
+
+    @model_validator(mode="after")
+    def _never_blocks(self) -> LowConfidence:
+        if self.highest_action is Action.BLOCK:
+            raise ValueError(
+                "highest_action 'block': text of low confidence never blocks by itself; use 'review' or less"
+            )
+        return self
+
+    def doubts(self, segment: Segment) -> tuple[str, ...]:
+        """Why this segment's words may not be what was said; empty when they can be trusted."""
+        doubts = []
+        # Written as `not (… <= …)` so that a NaN counts as a doubt.
+        if not segment.no_speech_prob <= self.max_no_speech_prob:
+            doubts.append(f"no-speech probability {segment.no_speech_prob:.2f} > {self.max_no_speech_prob:g}")
+        if not segment.avg_logprob >= self.min_avg_logprob:
+            doubts.append(f"average log-probability {segment.avg_logprob:.2f} < {self.min_avg_logprob:g}")
+        if not segment.compression_ratio <= self.max_compression_ratio:
+            doubts.append(f"compression ratio {segment.compression_ratio:.2f} > {self.max_compression_ratio:g}")
+        return tuple(doubts)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The levels in force for one category or event, and the override that set them, if one did."""
+
+    levels: tuple[Level, ...]
+    why: str = ""
+
+    def level_for(self, score: float) -> Level | None:
+        """The highest level that `score` reaches (inclusive), or None below the first."""
+        reached = [level for level in self.levels if score >= level.score]
+        return reached[-1] if reached else None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A pack resolved for one context."""
+
+    pack: str
+    version: str
+    categories: Mapping[Category, Rule]
+    events: Mapping[Event, Rule]
+    low_confidence: LowConfidence
+
+
+class PolicyPack(_Strict):
+    """One pack, as its YAML file has it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,31}$")]
+    description: Annotated[str, Field(min_length=1)]
+    low_confidence: LowConfidence
+    categories: Annotated[CategoryLevels, AfterValidator(_all_categories)]
+    events: Annotated[EventLevels, AfterValidator(_all_events)]
+    overrides: tuple[Override, ...] = ()
+
+    def for_context(self, context: Context) -> Rules:
+        """The rules for this content type and market; a later override wins over an earlier one."""
+        categories = {category: Rule(levels) for category, levels in self.categories.items()}
+        events = {event: Rule(levels) for event, levels in self.events.items()}
+        for override in self.overrides:
+            if override.when.matches(context):
+                categories |= {key: Rule(levels, override.why) for key, levels in override.categories.items()}
+                events |= {key: Rule(levels, override.why) for key, levels in override.events.items()}
+        return Rules(
+            pack=self.name,
+            version=self.version,
+            categories=MappingProxyType(categories),
+            events=MappingProxyType(events),
+            low_confidence=self.low_confidence,
+        )
+
+
+def load_pack(path: Path) -> PolicyPack:
+    """Read and check one pack.
+
+    Raises:
+        PolicyError: the file cannot be read, is not YAML, breaks a rule (every fault is listed, with its key), or is
+            not named after its pack.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: cannot read the policy pack: {error}") from error
+    try:
+        repeated = _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader))
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PolicyError(f"{path}: not valid YAML: {error}") from error
+    if repeated:
+        raise PolicyError(f"{path}: {repeated}")
+    if not isinstance(data, dict):
+        raise PolicyError(
+            f"{path}: holds {type(data).__name__}, not a mapping; a pack starts with name, version and description"
+        )
+    try:
+        pack = PolicyPack.model_validate(data)
+    except ValidationError as error:
+        faults = "\n  ".join(_fault(details) for details in error.errors())
+        raise PolicyError(f"{path}: not a valid policy pack:\n  {faults}") from error
+    if path.stem != pack.name:
+        raise PolicyError(f"{path}: name: {pack.name!r} differs from the file's name; rename one of them")
+    return pack
+
+
+def _repeated_key(node: yaml.Node | None) -> str:
+    """The first key written twice in one mapping: YAML forbids it, PyYAML silently keeps the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    return f"key {key.value!r} is repeated in line {key.start_mark.line + 1}; keep one of the two"
+                seen.add(key.value)
+            if found := _repeated_key(value):
+                return found
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            if found := _repeated_key(item):
+                return found
+    return ""
+
+
+def _fault(details: Any) -> str:
+    """One pydantic error as `key.path[0]: what is wrong, got …`."""
+    where = ""
+    for part in details["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+    where = where.lstrip(".") or "the pack"
+    if details["type"] == "missing":
+        return f"{where}: is missing; add it"
+    if details["type"] == "value_error":
+        return f"{where}: {details['ctx']['error']}"
+    hint = "; quote it" if details["type"] == "string_type" and not isinstance(details["input"], list | dict) else ""
+    return f"{where}: {details['msg']}, got {details['input']!r:.80}{hint}"
+
+
+class PackLibrary:
+    """Every pack of a directory, by name; read once, when the server starts."""
+
+    def __init__(self, directory: Path) -> None:
+        """Load all `*.yaml` in `directory`.
+
+        Raises:
+            PolicyError: no such directory, no pack in it, or a pack with a fault.
+        """
+        if not directory.is_dir():
+            raise PolicyError(f"{directory}: no such directory; point policy_dir at the folder with the policy packs")
+        misnamed = sorted(path.name for path in directory.glob("*.yml"))
+        if misnamed:
+            raise PolicyError(f"{directory}: packs end in .yaml; rename {', '.join(misnamed)}")
+        self._packs = {path.stem: load_pack(path) for path in sorted(directory.glob("*.yaml"))}
+        if not self._packs:
+            raise PolicyError(f"{directory}: holds no policy pack; add at least default.yaml")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._packs)
+
+    def __getitem__(self, name: str) -> PolicyPack:
+        """The pack called `name`. Raises UnknownPackError, which lists the packs there are."""
+        try:
+            return self._packs[name]
+        except KeyError:
+            raise UnknownPackError(f"no policy pack {name!r}; available: {', '.join(self.names)}") from None
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m aircheck.policy.packs DIRECTORY`: check every pack of a directory before a server reads it."""
+    if len(arguments) != 1:
+        print("usage: python -m aircheck.policy.packs DIRECTORY", file=sys.stderr)
+        return 2
+    try:
+        library = PackLibrary(Path(arguments[0]))
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name in library.names:
+        pack = library[name]
+        print(f"{name} v{pack.version}: {pack.description}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

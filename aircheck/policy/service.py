@@ -1,0 +1,117 @@
+"""The Triton model `policy` without Triton: JSON in, a verdict out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from aircheck.policy.decide import decide_window
+from aircheck.policy.errors import RequestError, UnknownPackError
+from aircheck.policy.packs import CONTENT_TYPES, PackLibrary
+from aircheck_client.schema import AcousticFindings, Context, Segment, TextFindings, Verdict
+
+_Parsed = TypeVar("_Parsed")
+
+_CONTEXT = TypeAdapter(Context)
+_SEGMENTS = TypeAdapter(tuple[Segment, ...])
+_TEXT_FINDINGS = TypeAdapter(TextFindings)
+_ACOUSTIC_FINDINGS = TypeAdapter(AcousticFindings)
+
+_CONTEXT_REMEDIES = {
+    "content_type": f"use one of {', '.join(CONTENT_TYPES)}",
+    "market": "use an ISO 3166-1 alpha-2 code in capitals, such as SE, or * for any",
+}
+
+
+class PolicyService:
+    """Decides windows by the packs of one directory."""
+
+    def __init__(self, policy_dir: Path) -> None:
+        """Load every pack. Raises PolicyError, which names the file and the key, for a pack with a fault."""
+        self._packs = PackLibrary(policy_dir)
+
+    def decide(
+        self,
+        *,
+        segments_json: bytes,
+        text_findings_json: bytes,
+        acoustic_findings_json: bytes,
+        duration_s: float,
+        language: bytes,
+        context_json: bytes,
+    ) -> Verdict:
+        """The verdict on one window.
+
+        Args:
+            segments_json: SEGMENTS, a list of schema.Segment: the transcript that the verdict carries.
+            text_findings_json: TEXT_FINDINGS, a schema.TextFindings.
+            acoustic_findings_json: ACOUSTIC_FINDINGS, a schema.AcousticFindings.
+            duration_s: DURATION of the window in seconds.
+            language: LANGUAGE, the code that Whisper gives, in UTF-8.
+            context_json: CONTEXT, a schema.Context; empty for the defaults.
+
+        Raises:
+            RequestError: an input is not what it must be; the message names the input, the value and the remedy.
+            PolicyError: a classifier speaks of something that the taxonomy does not have.
+        """
+        context = self._context(context_json)
+        try:
+            pack = self._packs[context.policy_pack]
+        except UnknownPackError as error:
+            raise RequestError(f"CONTEXT policy_pack: {error}") from error
+        if not (math.isfinite(duration_s) and duration_s >= 0):
+            raise RequestError(f"DURATION: {duration_s} is not a length of audio; give seconds, 0 or more")
+        return decide_window(
+            _parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json),
+            _parsed("ACOUSTIC_FINDINGS", _ACOUSTIC_FINDINGS, acoustic_findings_json),
+            duration_s,
+            _text("LANGUAGE", language),
+            context,
+            pack.for_context(context),
+            segments=_parsed("SEGMENTS", _SEGMENTS, segments_json),
+        )
+
+    def _context(self, context_json: bytes) -> Context:
+        if not context_json.strip():
+            return Context()
+        try:
+            return _CONTEXT.validate_json(context_json)
+        except ValidationError as error:
+            faults = [self._context_fault(details) for details in error.errors(include_url=False)]
+            raise RequestError(f"CONTEXT {'; '.join(faults)}") from error
+
+    def _context_fault(self, details: Any) -> str:
+        if not details["loc"]:
+            return f"is not a JSON object: {details['msg']}; leave it empty for the defaults, or give {_example()}"
+        key = details["loc"][0]
+        if details["type"] == "extra_forbidden":
+            return f"{key}: unknown key; allowed: {', '.join(Context.model_fields)}"
+        remedy = _CONTEXT_REMEDIES.get(key, f"available: {', '.join(self._packs.names)}")
+        return f"{key}: {details['input']!r:.80} is not allowed; {remedy}"
+
+
+def _example() -> str:
+    return Context(content_type="podcast", market="SE").model_dump_json()
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{name}: {value!r:.80} is not UTF-8; send what the model before this one returned"
+        ) from error
+
+
+def _parsed(name: str, adapter: TypeAdapter[_Parsed], value: bytes) -> _Parsed:
+    try:
+        return adapter.validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = "".join(f"[{part!r}]" for part in first["loc"])
+        raise RequestError(
+            f"{name}{where}: {first['msg']}, got {first['input']!r:.80}; send what the model before this one returned"
+        ) from error

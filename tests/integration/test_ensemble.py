@@ -1,0 +1,131 @@
+"""The ensemble `audio_safety`: one clip of at most 30 s to a verdict, in good and in bad company."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from aircheck_client import AircheckError, Context, InvalidAudioError
+from support.audio import FORMATS, encode, silence, tone, wav
+from support.speech import speak
+from support.triton import audio
+
+SAID = "hello and welcome back to the show"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_container_is_heard_and_judged(client, name):
+    verdict = client.scan_clip(encode(speak(SAID), name))
+    assert verdict.scope == "window"
+    assert verdict.segments
+    assert verdict.duration_s == pytest.approx(len(speak(SAID)) / 16_000, abs=0.15)
+
+
+def test_the_ensemble_returns_what_its_models_found(models):
+    out = models("audio_safety", AUDIO=audio(wav(speak(SAID))), CONTEXT=["{}"])
+    assert set(out) == {"VERDICT", "TEXT", "SEGMENTS", "TEXT_SCORES", "ACOUSTIC_SCORES"}
+    assert out["TEXT_SCORES"].shape == (1, 11)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [silence(5.0), 0.3 * tone(6.0, 220) + 0.3 * tone(6.0, 277) + 0.3 * tone(6.0, 330)],
+    ids=["silence", "a chord"],
+)
+def test_sound_without_speech_has_no_text_and_no_findings(client, samples):
+    verdict = client.scan_clip(wav(samples))
+    assert verdict.action == "allow"
+    assert not verdict.findings
+    assert not [s for s in verdict.segments if s.no_speech_prob < 0.6 and s.avg_logprob > -1.0]
+
+
+@pytest.mark.parametrize(("seconds", "rate_hz", "channels"), [(1.0, 16_000, 1), (29.99, 16_000, 1), (2.0, 48_000, 8)])
+def test_clips_from_one_second_to_nearly_thirty_are_taken(client, seconds, rate_hz, channels):
+    verdict = client.scan_clip(wav(tone(seconds, rate_hz=rate_hz), rate_hz, channels))
+    assert verdict.duration_s == pytest.approx(seconds, abs=1e-3)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 96_000])
+def test_telephone_and_studio_rates_are_taken(client, rate_hz):
+    verdict = client.scan_clip(wav(tone(1.0, rate_hz=rate_hz), rate_hz))
+    assert verdict.duration_s == pytest.approx(1.0, abs=1e-3)
+
+
+BAD = {
+    "random bytes": (np.random.default_rng(3).bytes(20_000), "not a known audio file"),
+    "truncated mp3": (encode(tone(8.0), "mp3")[:30_000], "truncated"),
+    "a wav header that lies": (wav(tone(3.0))[:20_000], "claims 96000 bytes of audio, but 19956 follow"),
+    "30.01 s": (wav(tone(30.01)), r"30\.01 s exceed the limit of 30 s.*episode_safety"),
+    "9 channels": (wav(tone(1.0), channels=9), "9 channels exceed the limit of 8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_audio_is_refused_with_its_fault(client, name):
+    data, words = BAD[name]
+    with pytest.raises(InvalidAudioError, match=words):
+        client.scan_clip(data)
+
+
+def test_zero_bytes_are_refused_by_client_and_server(client, server):
+    with pytest.raises(InvalidAudioError, match="0 bytes"):
+        client.scan_clip(b"")
+    import grpc
+
+    tensor = service_pb2.ModelInferRequest.InferInputTensor
+    with grpc.insecure_channel(server.url) as channel, pytest.raises(grpc.RpcError) as error:
+        service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(
+            service_pb2.ModelInferRequest(
+                model_name="audio_safety",
+                inputs=[
+                    tensor(name="AUDIO", datatype="UINT8", shape=[1, 0]),
+                    tensor(name="CONTEXT", datatype="BYTES", shape=[1, 1]),
+                ],
+                raw_input_contents=[b"", b"\x02\x00\x00\x00{}"],
+            ),
+            timeout=60,
+        )
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "0 bytes" in error.value.details()
+
+
+def test_a_context_nobody_knows_is_refused(client):
+    with pytest.raises(InvalidAudioError, match="none-such"):
+        client.scan_clip(wav(tone(1.0)), Context(policy_pack="none-such"))
+
+
+def test_sixteen_clips_at_once_with_one_corrupt_give_fifteen_good_answers(client):
+    clips = [wav(tone(0.5 + 0.4 * n, 200 + 30 * n)) for n in range(16)]
+    flac = encode(tone(6.0), "flac")
+    clips[6] = flac[: len(flac) // 2]  # its header is sound: the fault shows only in DALI, in the middle of the batch
+    together = threading.Barrier(16)
+
+    def scan(data):
+        together.wait()
+        try:
+            return client.scan_clip(data)
+        except AircheckError as error:
+            return error
+
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(scan, clips))
+    assert [i for i, result in enumerate(results) if isinstance(result, Exception)] == [6]
+    assert isinstance(results[6], InvalidAudioError)
+    for n, verdict in enumerate(results):
+        if n != 6:
+            assert verdict.duration_s == pytest.approx(0.5 + 0.4 * n, abs=1e-3)
+
+
+@pytest.mark.parametrize("model", ["audio_decode", "whisper", "text_safety", "acoustic_safety"])
+def test_requests_of_many_clients_fuse_into_batches(client, models, model):
+    counted, executed = models.statistics(model)
+    clip = wav(speak(SAID))
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(client.scan_clip, [clip] * 48))
+    inferences, executions = (
+        now - before for now, before in zip(models.statistics(model), (counted, executed), strict=True)
+    )
+    assert inferences == 48
+    assert inferences / executions > 1

@@ -1,0 +1,119 @@
+"""Each model alone, inside Triton."""
+
+import json
+
+import numpy as np
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from aircheck.policy.taxonomy import Category
+from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Verdict
+from support.audio import FORMATS, encode, silence, tone, wav
+from support.speech import speak
+from support.triton import as_json, audio
+from training.acoustic_safety.sounds import SOUNDS
+
+
+def segment(text, start_s=0.0, end_s=3.0):
+    return Segment(
+        start_s=start_s, end_s=end_s, text=text, avg_logprob=-0.2, no_speech_prob=0.01, compression_ratio=1.1
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_audio_decode_takes_every_container(models, name):
+    out = models("audio_decode", AUDIO=audio(encode(tone(2.0), name)))
+    assert out["WAVEFORM"].shape == (1, 480_000)
+    assert out["LOG_MEL"].shape == (1, 80, 3000)
+    assert out["DURATION"][0, 0] == pytest.approx(2.0, abs=0.1)
+
+
+def test_whisper_returns_segments_as_the_contract_says(models):
+    speech = speak("welcome back to the show today we talk about the weather")
+    clip = models("audio_decode", AUDIO=audio(wav(speech)))
+    out = models("whisper", LOG_MEL=clip["LOG_MEL"], DURATION=clip["DURATION"])
+    segments = [Segment.model_validate(item) for item in as_json(out["SEGMENTS"])]
+    assert segments
+    assert out["TEXT"][0, 0].decode().split() == " ".join(item.text for item in segments).split()
+    assert all(0 <= item.start_s <= item.end_s <= len(speech) / 16_000 + 0.02 for item in segments)
+    assert out["LANGUAGE"][0, 0] == b"en"
+
+
+def test_whisper_names_the_mel_bins_it_wants(models):
+    with pytest.raises(InferenceServerException, match="80") as error:
+        models("whisper", LOG_MEL=np.zeros((1, 128, 3000), np.float32), DURATION=np.ones((1, 1), np.float32))
+    assert "128" in str(error.value)
+
+
+def test_text_safety_scores_every_category_of_every_segment(models):
+    said = [segment("i will find you and kill you"), segment("the garden is lovely in the spring", 3.0, 6.0)]
+    out = models("text_safety", SEGMENTS=[json.dumps([s.model_dump() for s in said])], LANGUAGE=["en"])
+    findings = TextFindings.model_validate_json(out["TEXT_FINDINGS"][0, 0])
+    assert out["TEXT_SCORES"].shape == (1, len(Category))
+    threat, garden = findings.segments
+    assert set(threat.scores) == {category.value for category in Category}
+    assert threat.scores["violence_threat"] > 0.5 > garden.scores["violence_threat"]
+    highest = [max(s.scores[category.value] for s in findings.segments) for category in Category]
+    np.testing.assert_allclose(out["TEXT_SCORES"][0], highest, atol=1e-3)
+
+
+def test_text_safety_refuses_what_are_no_segments(models):
+    with pytest.raises(InferenceServerException, match="SEGMENTS") as error:
+        models("text_safety", SEGMENTS=["{not json"], LANGUAGE=["en"])
+    assert error.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_acoustic_safety_finds_a_gunshot_where_it_is(models):
+    samples = silence(10.0) + 0.001 * np.random.default_rng(1).standard_normal(160_000).astype(np.float32)
+    shot = SOUNDS["gunshot"](np.random.default_rng(5))[:32_000]
+    samples[64_000 : 64_000 + len(shot)] += shot
+    clip = models("audio_decode", AUDIO=audio(wav(samples)))
+    out = models("acoustic_safety", WAVEFORM=clip["WAVEFORM"], DURATION=clip["DURATION"])
+    findings = AcousticFindings.model_validate_json(out["ACOUSTIC_FINDINGS"][0, 0])
+    shots = [span for span in findings.spans if span.event == "gunshot"]
+    assert shots
+    assert shots[0].start_s == pytest.approx(4.0, abs=0.5)
+    assert out["ACOUSTIC_SCORES"].max() <= 1.0
+
+
+def policy_inputs(said, scores, context="{}"):
+    findings = {
+        "model": "m",
+        "model_version": "1",
+        "segments": [{"segment": said.model_dump(), "scores": scores}],
+    }
+    sounds = {"model": "a", "model_version": "1", "spans": []}
+    return {
+        "SEGMENTS": [json.dumps([said.model_dump()])],
+        "TEXT_FINDINGS": [json.dumps(findings)],
+        "ACOUSTIC_FINDINGS": [json.dumps(sounds)],
+        "DURATION": np.full((1, 1), 5.0, np.float32),
+        "LANGUAGE": ["en"],
+        "CONTEXT": [context],
+    }
+
+
+def test_policy_turns_findings_into_a_verdict_with_evidence(models):
+    said = segment("i will find you and kill you", 1.0, 3.0)
+    scores = dict.fromkeys([c.value for c in Category], 0.01) | {"violence_threat": 0.97}
+    verdict = Verdict.model_validate_json(models("policy", **policy_inputs(said, scores))["VERDICT"][0, 0])
+    (finding,) = verdict.findings
+    assert finding.category == "violence_threat"
+    assert verdict.action == "block"
+    (evidence,) = finding.evidence
+    assert (evidence.quote, evidence.start_s, evidence.end_s) == (said.text, 1.0, 3.0)
+    assert (verdict.policy_pack, bool(verdict.policy_version)) == ("default", True)
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        ('{"policy_pack": "none-such"}', "none-such.*default"),
+        ('{"markets": "SE"}', "markets"),
+        ("not json", "CONTEXT"),
+    ],
+)
+def test_policy_names_what_is_wrong_with_a_context(models, context, words):
+    with pytest.raises(InferenceServerException, match=words) as error:
+        models("policy", **policy_inputs(segment("hello"), {}, context))
+    assert error.value.status() == "StatusCode.INVALID_ARGUMENT"

@@ -1,0 +1,73 @@
+"""Builders of classifier findings for the policy tests, and hypothesis strategies for them."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from aircheck.policy.taxonomy import Category, Event
+from aircheck_client.schema import AcousticFindings, EventSpan, Segment, SegmentScores, TextFindings
+
+WINDOW_S = 30
+
+scores = st.integers(0, 100).map(lambda percent: percent / 100)
+# Quarters of a second: exact in binary, so that shifting a window by whole seconds loses nothing.
+spans_s = st.tuples(st.integers(0, 4 * WINDOW_S), st.integers(0, 4 * WINDOW_S)).map(
+    lambda quarters: (min(quarters) / 4, max(quarters) / 4)
+)
+
+
+def segment(text: str = "hello", start_s: float = 0.0, end_s: float = 2.0, *, confident: bool = True) -> Segment:
+    return Segment(
+        start_s=start_s,
+        end_s=end_s,
+        text=text,
+        avg_logprob=-0.3 if confident else -1.5,
+        no_speech_prob=0.05,
+        compression_ratio=1.2,
+    )
+
+
+def text_findings(*items: SegmentScores) -> TextFindings:
+    return TextFindings(model="text-model", model_version="7", segments=items)
+
+
+def said(
+    category: str,
+    score: float,
+    text: str = "hello",
+    start_s: float = 0.0,
+    end_s: float = 2.0,
+    *,
+    confident: bool = True,
+) -> SegmentScores:
+    return SegmentScores(segment=segment(text, start_s, end_s, confident=confident), scores={category: score})
+
+
+def heard(*spans: EventSpan) -> AcousticFindings:
+    return AcousticFindings(model="sound-model", model_version="3", spans=spans)
+
+
+@st.composite
+def scored_segments(draw: st.DrawFn) -> SegmentScores:
+    start_s, end_s = draw(spans_s)
+    return SegmentScores(
+        segment=Segment(
+            start_s=start_s,
+            end_s=end_s,
+            text=draw(st.text(max_size=200)),
+            avg_logprob=draw(st.floats(-2, 0)),
+            no_speech_prob=draw(scores),
+            compression_ratio=draw(st.floats(0, 4)),
+        ),
+        scores=draw(st.dictionaries(st.sampled_from(Category), scores)),
+    )
+
+
+@st.composite
+def event_spans(draw: st.DrawFn) -> EventSpan:
+    start_s, end_s = draw(spans_s)
+    return EventSpan(event=draw(st.sampled_from(Event)), start_s=start_s, end_s=end_s, score=draw(scores))
+
+
+texts = st.lists(scored_segments(), max_size=4).map(lambda items: text_findings(*items))
+sounds = st.lists(event_spans(), max_size=4).map(lambda items: heard(*items))

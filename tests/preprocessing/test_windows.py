@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.audio import encode, silence, tone, wav
+
+from preprocessing.container import Limits
+from preprocessing.errors import CorruptAudioError
+from preprocessing.windows import Episode, cut
+
+LIMITS = Limits(max_bytes=2**28, max_duration_s=3600, max_channels=8, max_sample_rate_hz=192_000)
+RNG = np.random.default_rng(7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 60_000), min_size=1, max_size=12),
+    max_s=st.sampled_from([2.0, 3.7, 10.0, 30.0]),
+    loud=st.booleans(),
+)
+def test_windows_join_to_the_recording_and_are_never_too_long(sizes, max_s, loud):
+    samples = RNG.standard_normal(sum(sizes)).astype(np.float32) * (1.0 if loud else 0.0)
+    blocks = np.split(samples, np.cumsum(sizes)[:-1])
+    windows = list(cut(blocks, max_s))
+    np.testing.assert_array_equal(np.concatenate([window.samples for window in windows]), samples)
+    assert all(window.duration_s <= max_s for window in windows)
+    assert all(window.duration_s >= max_s * 0.5 for window in windows[:-1])
+    ends = np.cumsum([window.duration_s for window in windows])
+    np.testing.assert_allclose([window.start_s for window in windows], [0.0, *ends[:-1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("pause_at_s", [5.5, 7.0, 8.9])
+def test_the_cut_falls_into_the_pause(pause_at_s):
+    speech = RNG.standard_normal(12 * 16_000).astype(np.float32)
+    speech[int(pause_at_s * 16_000) : int((pause_at_s + 0.4) * 16_000)] *= 0.001
+    first = next(iter(cut([speech], 10.0)))
+    assert pause_at_s <= first.duration_s <= pause_at_s + 0.4
+
+
+def test_the_quietest_of_several_pauses_is_taken():
+    speech = RNG.standard_normal(12 * 16_000).astype(np.float32)
+    for at_s, gain in ((5.5, 0.1), (6.5, 0.01), (8.5, 0.1)):
+        speech[int(at_s * 16_000) : int((at_s + 0.4) * 16_000)] *= gain
+    first = next(iter(cut([speech], 10.0)))
+    assert 6.5 <= first.duration_s <= 6.9
+
+
+def test_a_long_file_is_decoded_as_its_windows_are_read():
+    episode = Episode(encode(tone(120.0), "mp3"), LIMITS)
+    windows = episode.windows(10.0)
+    next(windows)
+    assert episode.report.decoded_s < 20  # not the whole file
+    rest = list(windows)
+    assert rest[-1].start_s + rest[-1].duration_s == pytest.approx(120.0, abs=0.1)
+    assert episode.warnings() == ()
+
+
+def test_a_window_as_wav_holds_its_samples():
+    (window,) = cut([tone(1.0)], 10.0)
+    (again,) = Episode(window.wav(), LIMITS).windows(10.0)
+    np.testing.assert_allclose(again.samples, window.samples, atol=1e-6)
+
+
+def test_damage_in_an_episode_is_survived_and_reported():
+    data = bytearray(encode(tone(60.0), "mp3"))
+    middle = len(data) // 2
+    data[middle : middle + 4000] = np.random.default_rng(0).bytes(4000)
+    episode = Episode(bytes(data), LIMITS)
+    assert sum(window.duration_s for window in episode.windows(10.0)) > 55
+    assert any("could not be decoded" in warning for warning in episode.warnings())
+
+
+@pytest.mark.parametrize("name", ["mp3", "wav-16", "flac"])
+def test_a_truncated_episode_is_judged_as_far_as_it_goes_and_says_so(name):
+    data = encode(tone(40.0), name)
+    episode = Episode(data[: len(data) // 2], LIMITS)
+    assert sum(window.duration_s for window in episode.windows(10.0)) == pytest.approx(20, abs=2)
+    assert any("truncated" in warning for warning in episode.warnings())
+
+
+def test_a_file_with_no_intact_packet_is_an_error():
+    with pytest.raises(CorruptAudioError):
+        list(Episode(wav(silence(1.0))[:44], LIMITS).windows(10.0))

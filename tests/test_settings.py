@@ -1,0 +1,76 @@
+import pytest
+
+from aircheck.settings import PREFIX, Settings, SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    import os
+
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def test_the_default_profile_is_the_embedded_one_on_loopback():
+    settings = Settings.load()
+    assert (settings.profile, settings.whisper, settings.host) == ("embedded", "embedded", "127.0.0.1")
+
+
+def test_arguments_beat_the_environment_which_beats_the_profile(monkeypatch):
+    assert Settings.load(profile="gpu").whisper == "turbo"
+    monkeypatch.setenv("AIRCHECK_WHISPER", "base")
+    assert Settings.load(profile="gpu").whisper == "base"
+    assert Settings.load(profile="gpu", whisper="tiny").whisper == "tiny"
+    monkeypatch.setenv("AIRCHECK_PROFILE", "gpu")
+    assert Settings.load().window_max_s == 30
+
+
+def test_models_load_what_the_launcher_resolved(monkeypatch):
+    monkeypatch.setenv("AIRCHECK_TOKEN", "s3cret")
+    settings = Settings.load(profile="gpu", grpc_port=9001, window_max_s=12.5, language="sv")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings.load() == settings
+
+
+def test_a_profile_may_be_a_file_anywhere(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("window_max_s: 20\n")
+    assert Settings.load(profile=str(path)).window_max_s == 20
+
+
+@pytest.mark.parametrize(
+    ("setup", "words"),
+    [
+        (
+            {"environment": ("AIRCHECK_GRPC_PROT", "1")},
+            "AIRCHECK_GRPC_PROT is no setting.*did you mean AIRCHECK_GRPC_PORT",
+        ),
+        ({"environment": ("AIRCHECK_GRPC_PORT", "ninety")}, "grpc_port: .*integer"),
+        ({"environment": ("AIRCHECK_GRPC_PORT", "70000")}, "grpc_port"),
+        ({"profile_text": "whisperr: base"}, "whisperr: no such setting; did you mean 'whisper'"),
+        ({"arguments": {"profile": "none-such"}}, "profile 'none-such': .*known profiles: embedded, gpu"),
+        ({"arguments": {"tls_key": "key.pem"}}, "tls_certificate and tls_key belong together"),
+        ({"arguments": {"device": "gpu"}}, "device"),
+    ],
+    ids=["variable", "type", "range", "profile key", "profile", "tls", "device"],
+)
+def test_a_wrong_key_or_value_is_an_error_that_names_it(setup, words, monkeypatch, tmp_path):
+    if "environment" in setup:
+        monkeypatch.setenv(*setup["environment"])
+    if "profile_text" in setup:
+        path = tmp_path / "wrong.yaml"
+        path.write_text(setup["profile_text"])
+        monkeypatch.setenv("AIRCHECK_PROFILE", str(path))
+    with pytest.raises(SettingsError, match=words):
+        Settings.load(**setup.get("arguments", {}))
+
+
+def test_the_clients_own_variable_does_not_stop_the_server(monkeypatch):
+    monkeypatch.setenv("AIRCHECK_URL", "127.0.0.1:9001")
+    Settings.load()
+
+
+def test_a_token_is_not_shown_when_settings_are_printed(monkeypatch):
+    monkeypatch.setenv("AIRCHECK_TOKEN", "s3cret")
+    assert "s3cret" not in repr(Settings.load())
