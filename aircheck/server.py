@@ -182,7 +182,7 @@ class Server:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         raise TritonError(
-            f"the models were not ready after {self.settings.ready_timeout_s:g} s; a first download of weights can take "
+            f"the models were not ready after {self.settings.ready_timeout_s:g} s; a first download of weights takes "
             "longer: raise AIRCHECK_READY_TIMEOUT_S"
         )
 

@@ -110,10 +110,6 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
 
-    def threads(self) -> int:
-        """CPU threads for one model: the setting, or every core that this process may use."""
-        return self.torch_threads or len(os.sched_getaffinity(0))
-
     def environment(self) -> dict[str, str]:
         """These settings as environment variables; ``Settings.load()`` under them gives an equal object."""
         values = {name: getattr(self, name) for name in type(self).model_fields}

@@ -44,7 +44,7 @@ class Triton:
         return [f"--backend-directory={backend.parent}", f"--cache-directory={self.pytriton / 'caches'}"]
 
     def environment(self) -> dict[str, str]:
-        """Environment variables on top of the caller's: library paths, and this interpreter's packages for the models."""
+        """Variables on top of the caller's environment: library paths, and this interpreter's packages for models."""
         libraries = [os.environ.get("LD_LIBRARY_PATH", "")]
         if self.pytriton is not None:
             libraries = [str(self.pytriton.parents[1] / "nvidia_pytriton.libs"), str(_libpython().parent), *libraries]
@@ -53,6 +53,8 @@ class Triton:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONUNBUFFERED": "1",
+            # Several torch processes share the cores: threads that spin while they wait starve one another.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
 
 

@@ -10,7 +10,8 @@ _LINE = re.compile(r"^([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ \S+:\d+\] (.*)$", re
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _LOADING = re.compile(r"loading: ([\w.-]+):\d+")
 _NOISE_WITHOUT_GPU = re.compile(
-    r"CUDA driver version is insufficient|CudaDriverHelper has not been|NVML|DCGM|[Uu]nable to allocate pinned system memory|"
+    r"CUDA driver version is insufficient|CudaDriverHelper has not been|NVML|DCGM|"
+    r"[Uu]nable to allocate pinned system memory|"
     r"[Uu]nable to create (?:a )?(?:cuda )?stream|CUDA memory pool|cudaGetDevice|no CUDA-capable device|"
     r"GPU metrics|Failed to get the number of CUDA devices|Cannot get CUDA device count"
 )

@@ -1,4 +1,4 @@
-"""One clip of at most 30 s, as encoded bytes, to what the models take: decoding, mixing, resampling and log-mel by DALI.
+"""One encoded clip of at most 30 s to what the models take: decoding, mixing, resampling and log-mel by DALI.
 
 DALI's operators are set up to compute exactly openai-whisper's `log_mel_spectrogram`
 (https://github.com/openai/whisper/blob/main/whisper/audio.py): the largest difference seen was below 1e-4.
@@ -93,7 +93,7 @@ class ClipDecoder:
     def _prepare(self, encoded: np.ndarray) -> np.ndarray | AudioError:
         """Bytes that DALI can decode; never raises for bad audio."""
         try:
-            data = memoryview(np.ascontiguousarray(encoded))
+            data = np.ascontiguousarray(encoded).data
             info = probe(data, self._limits)
             check_wav_size(data)
             return encoded if info.dali_decodes else np.frombuffer(to_wav(data, self._limits), np.uint8)

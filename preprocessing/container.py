@@ -206,7 +206,7 @@ def to_wav(data: bytes | memoryview, limits: Limits) -> bytes:
 
 
 def wav_bytes(samples: np.ndarray, sample_rate_hz: int) -> bytes:
-    """fp32 samples [channels, samples] as a WAVE_FORMAT_IEEE_FLOAT file (RIFF, Multimedia Programming Interface 1.0)."""
+    """fp32 samples [channels, samples] as a WAVE_FORMAT_IEEE_FLOAT file (Microsoft's RIFF specification)."""
     channels = samples.shape[0]
     body = np.ascontiguousarray(samples.T, dtype="<f4").tobytes()
     header = struct.pack(
@@ -235,7 +235,7 @@ def _open(data: bytes | memoryview) -> Iterator[av.container.InputContainer]:
 
 
 def _states_length(data: bytes | memoryview, container: str) -> bool:
-    """Whether the container itself states its length. An MP3 does in a Xing, Info or VBRI frame, after any ID3v2 tag."""
+    """Whether the container states its length. An MP3 does in a Xing, Info or VBRI frame, after any ID3v2 tag."""
     if container in ("aac", "ac3", "eac3", "amr", "dts", "mpeg", "mpegts"):
         return False
     if container == "mp3":

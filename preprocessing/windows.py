@@ -69,7 +69,7 @@ class Episode:
             found.append(str(error))
         if self.report.falls_short_of(self.info):
             found.append(
-                f"the header says {self.info.duration_s:.1f} s, but only {self.report.decoded_s:.1f} s follow; truncated?"
+                f"the header says {self.info.duration_s:.1f} s, but {self.report.decoded_s:.1f} s follow; truncated?"
             )
         return tuple(found)
 

@@ -95,6 +95,7 @@ def encode(path: Path, samples: np.ndarray, muxer: str, encoder: str) -> None:
     """Write fp32 [samples] at 16 kHz through an FFmpeg encoder."""
     with av.open(str(path), "w", format=muxer, container_options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(encoder, rate=SAMPLE_RATE_HZ, layout="mono")
+        assert isinstance(stream, av.AudioStream)  # both encoders are audio's
         stream.bit_rate = BIT_RATE
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         frame.sample_rate = SAMPLE_RATE_HZ

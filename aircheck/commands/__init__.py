@@ -1,1 +1,1 @@
-"""Commands that the server side adds to `aircheck` (entry-point group `aircheck.commands`). Heavy imports stay inside."""
+"""Commands that the server side adds to `aircheck` (entry-point group `aircheck.commands`); they import late."""

@@ -32,7 +32,8 @@ def demo(
         console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
         started = time.monotonic()
         with Server(settings, on_log=LogPrinter(console, verbose)) as server:
-            console.print(f"ready after {time.monotonic() - started:.1f} s\n[bold]Scanning[/] {recording.name} over gRPC")
+            console.print(f"ready after {time.monotonic() - started:.1f} s")
+            console.print(f"[bold]Scanning[/] {recording.name} over gRPC")
             started = time.monotonic()
             with AircheckClient(server.url) as client:
                 verdict = scan_with_progress(client, recording, Context(), console)

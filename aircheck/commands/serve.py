@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def serve(
     profile: Annotated[str | None, typer.Option(help="embedded, gpu, or a path to a YAML file.")] = None,
-    whisper: Annotated[str | None, typer.Option(help="embedded, an official name (turbo, large-v3), or a path.")] = None,
+    whisper: Annotated[
+        str | None, typer.Option(help="embedded, an official name (turbo, large-v3), or a path.")
+    ] = None,
     text_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
     text_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --text-classifier.")] = None,
     acoustic_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
@@ -27,8 +29,12 @@ def serve(
     metrics_port: Annotated[int | None, typer.Option(help="Prometheus port (8002); 0 picks a free one.")] = None,
     tls_certificate: Annotated[str | None, typer.Option(help="PEM certificate chain; turns TLS on.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="PEM private key of --tls-certificate.")] = None,
-    tls_client_ca: Annotated[str | None, typer.Option(help="PEM roots that clients' certificates must chain to.")] = None,
-    exit_timeout: Annotated[int | None, typer.Option(help="Seconds that requests in flight get on shutdown (30).")] = None,
+    tls_client_ca: Annotated[
+        str | None, typer.Option(help="PEM roots that clients' certificates must chain to.")
+    ] = None,
+    exit_timeout: Annotated[
+        int | None, typer.Option(help="Seconds that requests in flight get on shutdown (30).")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's whole log.")] = False,
 ) -> None:
     """Start the server: Triton with every model of the repository.

@@ -23,6 +23,11 @@ def select_device(setting: str, instance: Mapping[str, str]) -> torch.device:
     return device
 
 
-def set_threads(count: int) -> None:
-    """Use `count` CPU threads in torch for this process; 0 means one per core that the process may run on."""
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+def cpu_threads(setting: int) -> int:
+    """CPU threads for one model: the setting, or for 0 one per core that this process may run on."""
+    return setting or len(os.sched_getaffinity(0))
+
+
+def set_threads(setting: int) -> None:
+    """Makes torch use `cpu_threads(setting)` in this process."""
+    torch.set_num_threads(cpu_threads(setting))

@@ -67,7 +67,7 @@ def decision(verdict: Verdict) -> RenderableType:
 
 
 def _rows(verdict: Verdict) -> list[tuple[float, Text, Text]]:
-    """(start_s, heard, found) in order of time; a segment's text evidence stands beside it, sounds get their own row."""
+    """(start_s, heard, found) in order of time: text evidence beside its segment, sounds in rows of their own."""
     evidence = [(finding, item) for finding in verdict.findings for item in finding.evidence]
     rows = []
     for segment in verdict.segments:

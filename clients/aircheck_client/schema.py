@@ -31,16 +31,16 @@ class _Ordered(StrEnum):
         return list(type(self)).index(self)
 
     def __lt__(self, other: object) -> bool:
-        return self.rank < other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+        return self.rank < other.rank if type(other) is type(self) else NotImplemented
 
     def __le__(self, other: object) -> bool:
-        return self.rank <= other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+        return self.rank <= other.rank if type(other) is type(self) else NotImplemented
 
     def __gt__(self, other: object) -> bool:
-        return self.rank > other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+        return self.rank > other.rank if type(other) is type(self) else NotImplemented
 
     def __ge__(self, other: object) -> bool:
-        return self.rank >= other.rank if type(other) is type(self) else NotImplemented  # type: ignore[attr-defined]
+        return self.rank >= other.rank if type(other) is type(self) else NotImplemented
 
 
 class Severity(_Ordered):

@@ -1,5 +1,6 @@
 """`episode_safety`: a recording of any length to a stream of verdicts."""
 
+import itertools
 import threading
 import time
 
@@ -32,7 +33,7 @@ def test_window_verdicts_come_in_order_and_the_episodes_last(client, recording, 
     assert [verdict.scope for verdict in windows] == ["window"] * len(windows)
     assert episode.scope == "episode"
     assert len(windows) > 1
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         assert after.start_s == pytest.approx(before.end_s, abs=1e-3)
     assert windows[-1].end_s == pytest.approx(episode.duration_s, abs=1e-3)
     assert episode.duration_s == pytest.approx(len(recording) / 16_000, abs=0.2)

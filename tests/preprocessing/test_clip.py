@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 import whisper
-from support.audio import FORMATS, encode, tone, wav
-from support.speech import speak
 
 from preprocessing.clip import CLIP_S, N_FRAMES, N_SAMPLES, Clip, ClipDecoder
 from preprocessing.container import Limits
 from preprocessing.errors import CorruptAudioError, LimitExceededError
+from support.audio import FORMATS, encode, tone, wav
+from support.speech import speak
 
 LIMITS = Limits(max_bytes=2**26, max_duration_s=CLIP_S, max_channels=8, max_sample_rate_hz=192_000)
 

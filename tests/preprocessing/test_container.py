@@ -1,13 +1,14 @@
+import contextlib
 import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.audio import FFMPEG_FORMATS, FORMATS, encode, tone, wav
 
 from preprocessing.container import DecodeReport, Limits, check_wav_size, frames, probe, resampled, to_wav
 from preprocessing.errors import AudioError, CorruptAudioError, LimitExceededError, UnsupportedFormatError
+from support.audio import FFMPEG_FORMATS, FORMATS, encode, tone, wav
 
 LIMITS = Limits(max_bytes=2**26, max_duration_s=30.0, max_channels=8, max_sample_rate_hz=192_000)
 
@@ -126,7 +127,5 @@ def test_hostile_bytes_either_decode_or_raise_an_audio_error(name, cuts, keep):
     for where, patch in cuts:
         at = int(where * (len(data) - 1))
         data[at : at + len(patch)] = patch
-    try:
-        to_wav(bytes(data[: int(keep * len(data))]), LIMITS)
-    except AudioError as error:
-        assert str(error)
+    with contextlib.suppress(AudioError):  # any other exception, a crash or a hang fails the test
+        assert probe(to_wav(bytes(data[: int(keep * len(data))]), LIMITS), LIMITS).channels

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.audio import encode, silence, tone, wav
 
 from preprocessing.container import Limits
 from preprocessing.errors import CorruptAudioError
 from preprocessing.windows import Episode, cut
+from support.audio import encode, silence, tone, wav
 
 LIMITS = Limits(max_bytes=2**28, max_duration_s=3600, max_channels=8, max_sample_rate_hz=192_000)
 RNG = np.random.default_rng(7)

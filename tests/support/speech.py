@@ -1,4 +1,4 @@
-"""Synthetic speech for tests: espeak-ng in this process, from the libespeak-ng that the espeakng-loader package carries.
+"""Synthetic speech for tests: espeak-ng in this process, from the library that the espeakng-loader package carries.
 
 from support.speech import speak
 samples = speak("hello there")  # fp32 [samples], 16 kHz

@@ -1,0 +1,95 @@
+"""From a window's tokens to transcript segments, by openai-whisper's rules (whisper/transcribe.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from whisper.audio import HOP_LENGTH, SAMPLE_RATE
+from whisper.tokenizer import Tokenizer
+from whisper.utils import compression_ratio
+
+from aircheck.inference.whisper.decoding import DecodedWindow
+from aircheck_client.schema import Segment
+
+TIME_PRECISION_S = 2 * HOP_LENGTH / SAMPLE_RATE  # 0.02 s a timestamp token: the encoder halves the mel's frame rate
+
+# A window is silent when both hold; the defaults of whisper.transcribe()
+NO_SPEECH_THRESHOLD = 0.6
+LOGPROB_THRESHOLD = -1.0
+
+
+@dataclass(frozen=True)
+class WindowTranscript:
+    """What is said in one window.
+
+    text : all that is said, in order
+    segments : times in seconds from the window's start, within its duration
+    language : ISO 639-1 code, given or detected
+    """
+
+    text: str
+    segments: tuple[Segment, ...]
+    language: str
+
+
+@dataclass(frozen=True)
+class _Span:
+    start_s: float
+    end_s: float
+    tokens: Sequence[int]
+
+
+def transcript(window: DecodedWindow, tokenizer: Tokenizer, duration_s: float) -> WindowTranscript:
+    """The segments and text of a decoded window of `duration_s` seconds; empty if it is silent.
+
+    Every segment carries the confidence of its window: that is what openai-whisper measures.
+    """
+    if is_silent(window):
+        return WindowTranscript("", (), window.language)
+    spans = split(window.tokens, tokenizer.timestamp_begin, duration_s)
+    texts = [tokenizer.decode([t for t in span.tokens if t < tokenizer.eot]) for span in spans]
+    text = "".join(texts).strip()
+    ratio = compression_ratio(text)
+    segments = tuple(
+        Segment(
+            start_s=min(span.start_s, duration_s),
+            end_s=min(span.end_s, duration_s),
+            text=said.strip(),
+            avg_logprob=window.avg_logprob,
+            no_speech_prob=window.no_speech_prob,
+            compression_ratio=ratio,
+        )
+        for span, said in zip(spans, texts, strict=True)
+        if said.strip()
+    )
+    return WindowTranscript(text, segments, window.language)
+
+
+def is_silent(window: DecodedWindow) -> bool:
+    """Likely no speech, and the text that was decoded all the same is unlikely."""
+    return window.no_speech_prob > NO_SPEECH_THRESHOLD and not window.avg_logprob > LOGPROB_THRESHOLD
+
+
+def split(tokens: Sequence[int], timestamp_begin: int, duration_s: float) -> list[_Span]:
+    """Cut tokens between consecutive timestamps.
+
+    Text after the last pair that has no closing timestamp runs to the window's end. `whisper.transcribe` leaves it out
+    there and decodes again from its start; here windows are decoded once, and what was said must not get lost.
+    """
+    is_timestamp = [token >= timestamp_begin for token in tokens]
+    cuts = [i + 1 for i, (this, following) in enumerate(pairwise(is_timestamp)) if this and following]
+    if not cuts:
+        # one segment from the window's start to the only timestamp other than 0.00, or to the window's end
+        stamps = [token - timestamp_begin for token in tokens if token >= timestamp_begin]
+        end_s = stamps[-1] * TIME_PRECISION_S if stamps and stamps[-1] > 0 else duration_s
+        return [_Span(0.0, end_s, tokens)]
+    spans = []
+    for first, last in pairwise([0, *cuts, len(tokens)]):
+        piece = tokens[first:last]
+        start_s = (piece[0] - timestamp_begin) * TIME_PRECISION_S
+        is_closed = len(piece) > 1 and piece[-1] >= timestamp_begin
+        end_s = (piece[-1] - timestamp_begin) * TIME_PRECISION_S if is_closed else max(start_s, duration_s)
+        spans.append(_Span(start_s, end_s, piece))
+    return spans

@@ -1,0 +1,51 @@
+"""Whisper models and windows that the tests of this folder share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from whisper.model import Whisper
+
+from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
+from support.speech import SAMPLE_RATE, speak
+from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel, random_whisper
+
+
+@pytest.fixture(scope="session")
+def embedded() -> LoadedWhisper:
+    return load("embedded", CPU, torch.float32, embedded=EMBEDDED_CHECKPOINT)
+
+
+@pytest.fixture(scope="session", params=[(80, 51865), (128, 51866)], ids=["80-mels", "128-mels"])
+def multilingual(request: pytest.FixtureRequest) -> Whisper:
+    """A multilingual model of random weights, with the shapes of `base` or of `large-v3`."""
+    n_mels, n_vocab = request.param
+    return random_whisper(n_mels, n_vocab)
+
+
+@pytest.fixture(scope="session")
+def sounds() -> list[np.ndarray]:
+    """Windows of every kind, at 16 kHz: speech short and long, cut off, noise, a tone, silence."""
+    rng = np.random.default_rng(0)
+    pause = np.zeros(SAMPLE_RATE // 2, np.float32)
+    one = speak("the old house at the end of the street has been sold twice")
+    two = speak("she bought bread, milk and a bottle of water", "en-us+f3", 180)
+    three = speak("there were seven people waiting in the small room", "en-gb-x-rp+m2", 130)
+    tone = np.sin(np.arange(5 * SAMPLE_RATE) * 2 * np.pi * 440 / SAMPLE_RATE).astype(np.float32) / 2
+    return [
+        one,
+        two[: len(two) // 2],
+        np.concatenate([two, pause, three, pause, one]),
+        np.concatenate([three, pause, two])[: 4 * SAMPLE_RATE],
+        rng.normal(0, 0.1, 10 * SAMPLE_RATE).astype(np.float32),
+        tone,
+        np.zeros(2 * SAMPLE_RATE, np.float32),
+    ]
+
+
+@pytest.fixture(scope="session")
+def windows(sounds: list[np.ndarray]) -> Tensor:
+    """The sounds' log-mels, [B, 80, 3000]."""
+    return torch.stack([log_mel(sound) for sound in sounds])

@@ -1,0 +1,61 @@
+"""The vectorised token rules against openai-whisper's logit filters and greedy decoder, on arbitrary logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from whisper.decoding import ApplyTimestampRules, GreedyDecoder, SuppressBlank, SuppressTokens
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from aircheck.inference.whisper.token_rules import TokenRules, suppressed_tokens
+
+N_STEPS = 40
+N_ROWS = 6
+
+
+def sampled_by_openai_whisper(tokenizer: Tokenizer, steps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The tokens [B, steps] and sums of log-probabilities [B] that openai-whisper samples from these logits."""
+    begin = len(tokenizer.sot_sequence)
+    # <|notimestamps|> is the timestamp rules' to suppress
+    suppress = [token for token in suppressed_tokens(tokenizer) if token != tokenizer.no_timestamps]
+    filters = [
+        SuppressBlank(tokenizer, begin),
+        SuppressTokens(suppress),
+        ApplyTimestampRules(tokenizer, begin, max_initial_timestamp_index=50),
+    ]
+    greedy = GreedyDecoder(temperature=0, eot=tokenizer.eot)
+    tokens = torch.tensor([tokenizer.sot_sequence]).repeat(N_ROWS, 1)
+    sum_logprobs = torch.zeros(N_ROWS)
+    for step in steps:
+        logits = step.clone()
+        for rule in filters:
+            rule.apply(logits, tokens)
+        tokens, _ = greedy.update(tokens, logits, sum_logprobs)
+    return tokens[:, begin:], sum_logprobs
+
+
+@pytest.mark.parametrize("multilingual", [False, True], ids=["english", "multilingual"])
+@pytest.mark.parametrize("spread", [1.0, 2.5, 6.0], ids=["timestamps-likely", "mixed", "text-likely"])
+def test_choices_are_openai_whispers(multilingual: bool, spread: float) -> None:
+    tokenizer = get_tokenizer(multilingual, language="en", task="transcribe")
+    n_vocab = tokenizer.encoding.n_vocab
+    generator = torch.Generator().manual_seed(int(spread * 10))
+    steps = [torch.randn(N_ROWS, n_vocab, generator=generator) * spread for _ in range(N_STEPS)]
+    for step in steps[N_STEPS // 2 :]:
+        step[:, tokenizer.eot] += spread * torch.randn(N_ROWS, generator=generator).abs() * 3  # rows end here and there
+    expected, expected_sums = sampled_by_openai_whisper(tokenizer, steps)
+
+    rules = TokenRules(
+        tokenizer, n_vocab=n_vocab, n_audio_ctx=1500, max_initial_timestamp_s=1.0, device=torch.device("cpu")
+    )
+    choice, state = rules.first(steps[0].clone())
+    tokens, sums = [choice.tokens], choice.logprobs.clone()
+    for step in steps[1:]:
+        over = torch.stack(tokens).eq(tokenizer.eot).any(dim=0)
+        choice = rules.next(step.clone(), state)
+        tokens.append(choice.tokens.masked_fill(over, tokenizer.eot))
+        sums += choice.logprobs.masked_fill(over, 0.0)
+
+    assert torch.stack(tokens, dim=1).tolist() == expected.tolist()
+    torch.testing.assert_close(sums, expected_sums, rtol=1e-4, atol=1e-3)

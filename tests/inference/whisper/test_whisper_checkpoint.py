@@ -1,0 +1,158 @@
+"""Loading checkpoints, and what is said of those that cannot be loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from whisper.model import LayerNorm, Whisper
+
+from aircheck.inference.whisper.checkpoint import CheckpointError, LoadedWhisper, load, n_mels
+from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, random_whisper
+
+
+@pytest.fixture(scope="module")
+def model() -> Whisper:
+    return random_whisper(n_mels=80, n_vocab=51865, n_state=16)
+
+
+def state_of(model: Whisper) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def save_pt(model: Whisper, path: Path) -> Path:
+    torch.save({"dims": asdict(model.dims), "model_state_dict": state_of(model)}, path)
+    return path
+
+
+def save_safetensors(model: Whisper, path: Path, **metadata: str) -> Path:
+    save_file(state_of(model), path, {"dims": json.dumps(asdict(model.dims)), **metadata})
+    return path
+
+
+@pytest.mark.parametrize("save", [save_pt, save_safetensors])
+def test_a_checkpoint_of_either_format_is_loaded_whole(save: object, model: Whisper, tmp_path: Path) -> None:
+    path = save(model, tmp_path / ("my.pt" if save is save_pt else "my.safetensors"))  # type: ignore[operator]
+    loaded = load(str(path), CPU, torch.float32)
+    assert loaded.name == "my"
+    assert loaded.model.dims == model.dims
+    assert not loaded.model.training
+    for name, tensor in loaded.model.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+    assert loaded.tokenizer.encoding.n_vocab == model.dims.n_vocab
+
+
+def test_the_embedded_checkpoint_is_the_file_it_stands_for(embedded: LoadedWhisper) -> None:
+    by_path = load(str(EMBEDDED_CHECKPOINT), CPU, torch.float32)
+    assert embedded.name == "embedded"
+    assert embedded.version == by_path.version
+    assert embedded.model.dims == by_path.model.dims
+
+
+def test_matrices_take_the_dtype_and_layer_norms_stay_in_fp32(model: Whisper, tmp_path: Path) -> None:
+    loaded = load(str(save_pt(model, tmp_path / "m.pt")), CPU, torch.bfloat16).model
+    for module in loaded.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Embedding):
+            assert module.weight.dtype == torch.bfloat16
+        elif isinstance(module, LayerNorm):
+            assert module.weight.dtype == torch.float32
+
+
+def test_the_version_is_the_files_own_or_follows_from_its_content(model: Whisper, tmp_path: Path) -> None:
+    named = save_safetensors(model, tmp_path / "named.safetensors", version="2.1")
+    assert load(str(named), CPU, torch.float32).version == "2.1"
+    one, copy = (save_safetensors(model, tmp_path / f"{name}.safetensors") for name in ("one", "copy"))
+    other = save_safetensors(model, tmp_path / "other.safetensors", note="differs")
+    versions = [load(str(path), CPU, torch.float32).version for path in (one, copy, other)]
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_a_stored_causal_mask_does_no_harm(model: Whisper, tmp_path: Path) -> None:
+    state = state_of(model) | {"decoder.mask": torch.zeros(448, 448)}
+    save_file(state, tmp_path / "masked.safetensors", {"dims": json.dumps(asdict(model.dims))})
+    loaded = load(str(tmp_path / "masked.safetensors"), CPU, torch.float32)
+    assert torch.equal(loaded.model.decoder.mask, model.decoder.mask)
+
+
+def refused(path: Path | str, *words: str) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        load(str(path), CPU, torch.float32, embedded=Path("nowhere/whisper.safetensors"))
+    for word in (str(path), *words):
+        assert word in str(raised.value)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    refused("trubo", "turbo", "large-v3", "embedded", ".safetensors")
+
+
+def test_a_missing_embedded_file_is_named() -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere/whisper\.safetensors"):
+        load("embedded", CPU, torch.float32, embedded=Path("nowhere/whisper.safetensors"))
+    with pytest.raises(CheckpointError, match="no embedded checkpoint"):
+        load("embedded", CPU, torch.float32)
+
+
+@pytest.mark.parametrize("name", ["cut.pt", "cut.safetensors"])
+def test_a_truncated_file_is_refused(name: str, model: Whisper, tmp_path: Path) -> None:
+    path = tmp_path / name
+    (save_pt if path.suffix == ".pt" else save_safetensors)(model, path)
+    path.write_bytes(path.read_bytes()[:1000])
+    refused(path, "truncated")
+
+
+@pytest.mark.parametrize("name", ["empty.pt", "empty.safetensors"])
+def test_an_empty_file_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.touch()
+    refused(path, "truncated")
+
+
+def test_a_pickled_model_is_refused_unread(model: Whisper, tmp_path: Path) -> None:
+    torch.save(model, tmp_path / "whole.pt")
+    refused(tmp_path / "whole.pt", "pickled")
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    refused(path, ".onnx", ".safetensors")
+
+
+def test_a_file_without_dims_is_refused(model: Whisper, tmp_path: Path) -> None:
+    save_file(state_of(model), tmp_path / "model.safetensors")
+    refused(tmp_path / "model.safetensors", "dims", "transformers")
+    torch.save(state_of(model), tmp_path / "model.pt")
+    refused(tmp_path / "model.pt", "dims", "model_state_dict")
+
+
+def test_wrong_dims_are_refused(model: Whisper, tmp_path: Path) -> None:
+    save_file(state_of(model), tmp_path / "dims.safetensors", {"dims": '{"n_mels": 80}'})
+    refused(tmp_path / "dims.safetensors", "ModelDimensions")
+
+
+def test_missing_surplus_and_misshapen_tensors_are_refused(model: Whisper, tmp_path: Path) -> None:
+    name = "encoder.conv1.weight"
+    for state in (
+        {key: tensor for key, tensor in state_of(model).items() if key != name},
+        state_of(model) | {"extra": torch.zeros(1)},
+        state_of(model) | {name: torch.zeros(3)},
+    ):
+        save_file(state, tmp_path / "bad.safetensors", {"dims": json.dumps(asdict(model.dims))})
+        refused(tmp_path / "bad.safetensors", name if "extra" not in state else "extra")
+
+
+@pytest.mark.parametrize(("name", "bands"), [("tiny.en", 80), ("base", 80), ("turbo", 128), ("large-v3", 128)])
+def test_the_mel_bands_of_official_models_are_known_without_a_download(name: str, bands: int) -> None:
+    assert n_mels(name) == bands
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_the_mel_bands_of_a_file_are_read_from_its_dims(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"checkpoint{suffix}"
+    (save_pt if suffix == ".pt" else save_safetensors)(random_whisper(n_mels=128, n_vocab=51866, n_state=16), path)
+    assert n_mels(str(path)) == 128

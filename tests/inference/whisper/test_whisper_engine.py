@@ -1,0 +1,96 @@
+"""The engine: windows in, transcripts out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
+from aircheck.inference.whisper.engine import WhisperEngine, WindowError, select_dtype
+from aircheck.inference.whisper.segments import WindowTranscript
+from support.whisper_models import CPU, EMBEDDED_CHECKPOINT
+
+
+@pytest.fixture(scope="module")
+def engine(embedded: LoadedWhisper) -> WhisperEngine:
+    return WhisperEngine(embedded)
+
+
+@pytest.fixture(scope="module")
+def durations_s(sounds: list[np.ndarray]) -> list[float]:
+    return [len(sound) / 16_000 for sound in sounds]
+
+
+def assert_consistent(said: WindowTranscript, duration_s: float) -> None:
+    assert said.language == "en"
+    assert said.text.split() == " ".join(segment.text for segment in said.segments).split()
+    for segment in said.segments:
+        assert 0 <= segment.start_s <= segment.end_s <= duration_s
+        assert segment.text == segment.text.strip() != ""
+        assert segment.avg_logprob <= 0
+    starts = [segment.start_s for segment in said.segments]
+    assert starts == sorted(starts)
+
+
+def test_every_window_gets_its_own_transcript(engine: WhisperEngine, windows: Tensor, durations_s: list[float]) -> None:
+    together = engine.transcribe(windows[:5].numpy(), durations_s[:5])
+    for said, duration_s in zip(together, durations_s[:5], strict=True):
+        assert_consistent(said, duration_s)
+    assert together[0].text, "the embedded model hears speech"
+    assert len({said.text for said in together}) > 3
+    pair = engine.transcribe(windows[[3, 0]], [durations_s[3], durations_s[0]])
+    assert [said.text for said in pair] == [together[3].text, together[0].text]
+
+
+def test_bf16_transcribes_too(windows: Tensor, durations_s: list[float]) -> None:
+    engine = WhisperEngine(load("embedded", CPU, torch.bfloat16, embedded=EMBEDDED_CHECKPOINT))
+    said = engine.transcribe(windows[:2], durations_s[:2])
+    for transcript, duration_s in zip(said, durations_s[:2], strict=True):
+        assert_consistent(transcript, duration_s)
+    assert said[0].text
+
+
+def test_no_windows_give_no_transcripts(engine: WhisperEngine) -> None:
+    assert engine.transcribe(np.zeros((0, 80, 3000), np.float32), []) == []
+
+
+def test_the_engine_says_which_checkpoint_it_runs(engine: WhisperEngine, embedded: LoadedWhisper) -> None:
+    assert (engine.name, engine.version, engine.n_mels) == ("embedded", embedded.version, 80)
+
+
+@pytest.mark.parametrize(
+    ("shape", "duration_s", "message"),
+    [
+        ((1, 128, 3000), 1.0, "128 mel bands.* 80"),
+        ((1, 80, 2999), 1.0, r"\[1, 80, 2999\].*3000"),
+        ((80, 3000), 1.0, r"\[80, 3000\].*windows"),
+        ((2, 80, 3000), 1.0, "2 windows.*1 duration"),
+        ((1, 80, 3000), 30.5, "30.5 s"),
+        ((1, 80, 3000), -1.0, "-1 s"),
+        ((1, 80, 3000), float("nan"), "nan s"),
+    ],
+)
+def test_a_window_of_the_wrong_kind_is_refused_by_name(
+    engine: WhisperEngine, shape: tuple[int, ...], duration_s: float, message: str
+) -> None:
+    with pytest.raises(WindowError, match=message):
+        engine.transcribe(np.zeros(shape, np.float32), [duration_s])
+
+
+def test_a_log_mel_that_is_not_finite_is_refused(engine: WhisperEngine) -> None:
+    log_mel = np.zeros((1, 80, 3000), np.float32)
+    log_mel[0, 3, 14] = np.nan
+    with pytest.raises(WindowError, match="NaN"):
+        engine.transcribe(log_mel, [1.0])
+
+
+def test_a_dtype_is_taken_or_refused_never_replaced() -> None:
+    assert select_dtype("bf16", CPU) is torch.bfloat16
+    assert select_dtype("fp32", CPU) is torch.float32
+    assert select_dtype("auto", CPU) is torch.float32
+    with pytest.raises(ValueError, match=r"fp16.*GPU"):
+        select_dtype("fp16", CPU)
+    with pytest.raises(ValueError, match=r"int8.*bf16"):
+        select_dtype("int8", CPU)

@@ -1,0 +1,131 @@
+"""Segments against those that `whisper.transcribe` cuts from the same tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+import whisper
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from whisper.decoding import DecodingResult
+from whisper.model import ModelDimensions
+from whisper.tokenizer import get_tokenizer
+from whisper.utils import compression_ratio
+
+from aircheck.inference.whisper.decoding import DecodedWindow
+from aircheck.inference.whisper.segments import transcript
+
+TOKENIZER = get_tokenizer(False, num_languages=99)
+BEGIN = TOKENIZER.timestamp_begin
+WORDS = [TOKENIZER.encode(word) for word in (" the", " weather", " is", " nice", " 30", " to", " day,", " don't")]
+
+
+@dataclass
+class SaysThis:
+    """As much of a Whisper model as `whisper.transcribe` uses: its first window says `result`, the others nothing."""
+
+    result: DecodingResult
+    dims: ModelDimensions = field(default_factory=lambda: ModelDimensions(80, 1500, 8, 1, 1, 51864, 448, 8, 1, 1))
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    is_multilingual: bool = False
+    num_languages: int = 99
+    calls: int = 0
+
+    def decode(self, _mel: torch.Tensor, _options: whisper.DecodingOptions) -> DecodingResult:
+        self.calls += 1
+        silence = DecodingResult(
+            self.result.audio_features, "en", tokens=[BEGIN], avg_logprob=0.0, no_speech_prob=0.0, temperature=0.0
+        )
+        return self.result if self.calls == 1 else silence
+
+
+def result(tokens: list[int], avg_logprob: float = -0.5, no_speech_prob: float = 0.1) -> DecodingResult:
+    text = TOKENIZER.decode(tokens).strip()
+    return DecodingResult(
+        torch.zeros(0), "en", None, tokens, text, avg_logprob, no_speech_prob, 0.0, compression_ratio(text)
+    )
+
+
+def first_window_of_transcribe(decoded: DecodingResult, duration_s: float) -> list[dict]:
+    samples = np.zeros(round(duration_s * 16_000), np.float32)
+    segments = whisper.transcribe(SaysThis(decoded), samples, temperature=0.0, language="en", fp16=False)["segments"]
+    return [segment for segment in segments if segment["seek"] == 0 and segment["text"].strip()]
+
+
+@st.composite
+def window_tokens(draw: st.DrawFn, closed: bool) -> list[int]:
+    """Tokens as the timestamp rules let them be said; not `closed`: the last text has no closing timestamp."""
+    n_segments = draw(st.integers(1, 4))
+    stamps = sorted(draw(st.lists(st.integers(0, 1500), min_size=2 * n_segments, max_size=2 * n_segments, unique=True)))
+    stamps[0] = min(stamps[0], 50)
+    tokens: list[int] = []
+    for i in range(n_segments):
+        words = draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5))
+        start, end = stamps[2 * i : 2 * i + 2]
+        tokens += [BEGIN + start, *(token for word in words for token in word), BEGIN + end]
+    return tokens if closed else tokens[:-1]
+
+
+def segments_of(decoded: DecodingResult, duration_s: float) -> list[tuple[float, float, str]]:
+    window = DecodedWindow(tuple(decoded.tokens), "en", decoded.avg_logprob, decoded.no_speech_prob)
+    return [(s.start_s, s.end_s, s.text) for s in transcript(window, TOKENIZER, duration_s).segments]
+
+
+def clipped(segment: dict, duration_s: float) -> tuple[object, object, str]:
+    return (
+        pytest.approx(min(segment["start"], duration_s)),
+        pytest.approx(min(segment["end"], duration_s)),
+        segment["text"].strip(),
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(window_tokens(closed=True), st.sampled_from([1.0, 7.5, 30.0]), st.booleans())
+def test_segments_are_those_of_openai_whisper(tokens: list[int], duration_s: float, says_next_start: bool) -> None:
+    if says_next_start:
+        tokens = [*tokens, tokens[-1]]  # a pair at the very end
+    decoded = result(tokens)
+    expected = first_window_of_transcribe(decoded, duration_s)
+    assert segments_of(decoded, duration_s) == [clipped(segment, duration_s) for segment in expected]
+
+
+@settings(max_examples=15, deadline=None)
+@given(window_tokens(closed=False), st.sampled_from([7.5, 30.0]))
+def test_text_without_a_closing_timestamp_is_kept_and_runs_to_the_end(tokens: list[int], duration_s: float) -> None:
+    decoded = result(tokens)
+    *closed, last = segments_of(decoded, duration_s)
+    expected = [clipped(segment, duration_s) for segment in first_window_of_transcribe(decoded, duration_s)]
+    if closed:  # whisper.transcribe decodes the rest again from its start, so it is not among these
+        assert closed == expected
+    assert last[1] == duration_s or closed == []
+    assert " ".join(text for _, _, text in [*closed, last]) == TOKENIZER.decode(tokens).strip()
+
+
+@pytest.mark.parametrize("avg_logprob", [-0.99, -1.0, -1.01])
+@pytest.mark.parametrize("no_speech_prob", [0.59, 0.6, 0.61])
+def test_a_window_is_silent_when_openai_whisper_says_so(avg_logprob: float, no_speech_prob: float) -> None:
+    decoded = result([BEGIN, *WORDS[1], BEGIN + 100], avg_logprob, no_speech_prob)
+    assert bool(segments_of(decoded, 5.0)) == bool(first_window_of_transcribe(decoded, 5.0))
+
+
+def test_a_silent_window_says_nothing() -> None:
+    window = DecodedWindow((BEGIN, *WORDS[1], BEGIN + 100), "en", avg_logprob=-3.0, no_speech_prob=0.9)
+    said = transcript(window, TOKENIZER, 5.0)
+    assert (said.text, said.segments, said.language) == ("", (), "en")
+
+
+def test_segments_carry_the_confidence_of_their_window() -> None:
+    loop = [token for _ in range(40) for token in WORDS[1]]
+    window = DecodedWindow((BEGIN, *loop, BEGIN + 500, BEGIN + 500, *WORDS[0], BEGIN + 600), "en", -0.7, 0.2)
+    said = transcript(window, TOKENIZER, 30.0)
+    assert len(said.segments) == 2
+    for segment in said.segments:
+        assert (segment.avg_logprob, segment.no_speech_prob, segment.temperature) == (-0.7, 0.2, 0.0)
+        assert segment.compression_ratio == compression_ratio(said.text) > 2.4
+
+
+def test_a_window_of_timestamps_alone_has_no_segments() -> None:
+    assert segments_of(result([BEGIN, BEGIN + 50]), 5.0) == []

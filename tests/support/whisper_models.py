@@ -1,0 +1,37 @@
+"""Whisper models and their input, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import whisper
+from torch import Tensor
+from whisper.model import ModelDimensions, Whisper
+
+EMBEDDED_CHECKPOINT = Path(__file__).parents[2] / "model_repository" / "whisper" / "1" / "whisper.safetensors"
+CPU = torch.device("cpu")
+
+
+def random_whisper(n_mels: int, n_vocab: int, n_state: int = 64) -> Whisper:
+    """A tiny Whisper of random weights whose output varies: text, timestamps and ends all get said."""
+    torch.manual_seed(n_mels)
+    model = Whisper(ModelDimensions(n_mels, 1500, n_state, 4, 2, n_vocab, 448, n_state, 4, 2))
+    embedding = model.decoder.token_embedding.weight
+    # final hidden states have norm √n_state, so logits get a standard deviation of 3: the whole of the timestamps and
+    # the likeliest text token are then about equally probable
+    torch.nn.init.normal_(embedding, std=3 * n_state**-0.5)
+    torch.nn.init.normal_(model.decoder.positional_embedding)
+    n_special = 1501 + 6 + model.num_languages
+    with torch.no_grad():
+        embedding[n_vocab - n_special - 2] *= 2.2  # the end of text: now and then the likeliest
+    for block in model.decoder.blocks:  # attention that picks frames, so that what is heard decides what is said
+        for projection in (block.cross_attn.query, block.cross_attn.key, block.cross_attn.out):
+            torch.nn.init.normal_(projection.weight, std=4 * n_state**-0.5)
+    return model.eval().requires_grad_(False)
+
+
+def log_mel(samples: np.ndarray, n_mels: int = 80) -> Tensor:
+    """fp32 [samples] at 16 kHz -> [n_mels, 3000]"""
+    return whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), n_mels)
