@@ -11,7 +11,7 @@ _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _LOADING = re.compile(r"loading: ([\w.-]+):\d+")
 _NOISE_WITHOUT_GPU = re.compile(
     r"CUDA driver version is insufficient|CudaDriverHelper has not been|NVML|DCGM|"
-    r"[Uu]nable to allocate pinned system memory|"
+    r"[Ff]ailed to allocate pinned|[Uu]nable to allocate pinned system memory|"
     r"[Uu]nable to create (?:a )?(?:cuda )?stream|CUDA memory pool|cudaGetDevice|no CUDA-capable device|"
     r"GPU metrics|Failed to get the number of CUDA devices|Cannot get CUDA device count"
 )

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
-from aircheck.policy.packs import CONTENT_TYPES, PackLibrary
+from aircheck.policy.packs import CONTENT_TYPES, PackLibrary, Rules
 from aircheck_client.schema import AcousticFindings, Context, Segment, TextFindings, Verdict
 
 _Parsed = TypeVar("_Parsed")
@@ -57,11 +57,7 @@ class PolicyService:
             RequestError: an input is not what it must be; the message names the input, the value and the remedy.
             PolicyError: a classifier speaks of something that the taxonomy does not have.
         """
-        context = self._context(context_json)
-        try:
-            pack = self._packs[context.policy_pack]
-        except UnknownPackError as error:
-            raise RequestError(f"CONTEXT policy_pack: {error}") from error
+        context, rules = self.rules(context_json)
         if not (math.isfinite(duration_s) and duration_s >= 0):
             raise RequestError(f"DURATION: {duration_s} is not a length of audio; give seconds, 0 or more")
         return decide_window(
@@ -70,9 +66,17 @@ class PolicyService:
             duration_s,
             _text("LANGUAGE", language),
             context,
-            pack.for_context(context),
+            rules,
             segments=_parsed("SEGMENTS", _SEGMENTS, segments_json),
         )
+
+    def rules(self, context_json: bytes) -> tuple[Context, Rules]:
+        """The context of a request and the rules that apply under it. Raises RequestError."""
+        context = self._context(context_json)
+        try:
+            return context, self._packs[context.policy_pack].for_context(context)
+        except UnknownPackError as error:
+            raise RequestError(f"CONTEXT policy_pack: {error}") from error
 
     def _context(self, context_json: bytes) -> Context:
         if not context_json.strip():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import tritonclient.grpc as triton
+import trustme
 
 from aircheck.server import Server, TritonError
 from aircheck.settings import Settings
@@ -93,18 +94,15 @@ def test_a_token_is_asked_for_and_honoured(small_repository, monkeypatch):
 
 
 def test_tls_lets_in_who_trusts_the_certificate(small_repository, tmp_path):
-    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    roots, certificate, key = (tmp_path / name for name in ("roots.pem", "server.pem", "server.key"))
+    authority.cert_pem.write_to_path(roots)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
     settings = Settings.load(model_repository=small_repository, tls_certificate=certificate, tls_key=key, **FREE_PORTS)
     with Server(settings) as server:
-        with AircheckClient(server.url, tls=Tls(ca=certificate)) as trusting:
+        with AircheckClient(server.url, tls=Tls(ca=roots)) as trusting:
             assert trusting.ready()
         with AircheckClient(server.url, tls=True) as wary:
             assert not wary.ready()

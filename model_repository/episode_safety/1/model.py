@@ -1,4 +1,4 @@
-"""Triton adapter: a whole recording in, a stream of verdicts out (aircheck.episode); windows go through `audio_safety`."""
+"""Triton adapter: a recording in, a stream of verdicts out (aircheck.episode); windows go through `audio_safety`."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +7,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from aircheck.episode import scan
+from aircheck.policy.errors import RequestError
+from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
 from aircheck_client.schema import Verdict
 from preprocessing.container import Limits
@@ -32,6 +34,7 @@ class TritonPythonModel:
             max_channels=settings.max_channels,
             max_sample_rate_hz=settings.max_sample_rate_hz,
         )
+        self._policy = PolicyService(settings.policy_dir)
         self._room = threading.Semaphore(settings.max_parallel_episodes)
         self._episodes = ThreadPoolExecutor(settings.max_parallel_episodes, thread_name_prefix="episode")
         self._windows = ThreadPoolExecutor(
@@ -51,7 +54,7 @@ class TritonPythonModel:
         error = None
         try:
             self._stream(request, sender)
-        except AudioError as fault:
+        except (AudioError, RequestError) as fault:
             error = pb_utils.TritonError(str(fault), pb_utils.TritonError.INVALID_ARG)
         except WindowError as fault:
             error = fault.error
@@ -68,8 +71,9 @@ class TritonPythonModel:
     def _stream(self, request, sender):
         audio = pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy()
         context = pb_utils.get_input_tensor_by_name(request, "CONTEXT").as_numpy()
+        self._policy.rules(context[0])  # a fault in the context is found before any work is done
         verdicts = scan(
-            memoryview(np.ascontiguousarray(audio)),
+            np.ascontiguousarray(audio).data,
             judge=lambda wav: _judge(wav, context),
             executor=self._windows,
             limits=self._limits,
