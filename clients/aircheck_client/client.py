@@ -16,6 +16,7 @@ import random
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,14 @@ from types import TracebackType
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from aircheck_client.errors import AircheckError, InvalidAudioError, ScanCancelledError, UnavailableError, from_rpc
+from aircheck_client.errors import (
+    AircheckError,
+    InvalidAudioError,
+    ScanCancelledError,
+    ServerError,
+    UnavailableError,
+    from_rpc,
+)
 from aircheck_client.schema import Context, Verdict
 
 DEFAULT_URL = "127.0.0.1:8001"
@@ -144,27 +152,30 @@ class AircheckClient:
         request = _request("audio_safety", _read(source), context, outputs=("VERDICT",), batched=True)
         for attempt in _attempts(self._retry, self._deadline(timeout_s)):
             with attempt:
-                try:
-                    response = self._stub.ModelInfer(request, timeout=attempt.timeout_s, metadata=self._metadata)
-                except grpc.RpcError as error:
-                    raise from_rpc(error, self.url, _name(source)) from None
-                return _verdict(response)
+                with self._typed_errors(source):
+                    return _verdict(self._stub.ModelInfer(request, timeout=attempt.timeout_s, metadata=self._metadata))
         raise AssertionError("unreachable: the last attempt raises")
 
     def _stream_once(self, source: Source, context: Context | None, timeout_s: float | None) -> Iterator[Verdict]:
         request = _request("episode_safety", _read(source), context, outputs=(), batched=False)
-        call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout_s, metadata=self._metadata)
+        with self._typed_errors(source):
+            call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout_s, metadata=self._metadata)
+            try:
+                for message in call:
+                    if message.error_message:
+                        raise ServerError(message.error_message, _name(source))
+                    yield _verdict(message.infer_response)
+            finally:
+                call.cancel()
+
+    @contextmanager
+    def _typed_errors(self, source: Source) -> Iterator[None]:
         try:
-            for message in call:
-                if message.error_message:
-                    raise InvalidAudioError(message.error_message, _name(source))
-                yield _verdict(message.infer_response)
+            yield
         except grpc.RpcError as error:
             raise from_rpc(error, self.url, _name(source)) from None
-        except ValueError as error:  # the channel was closed under us
-            raise ScanCancelledError(str(error), _name(source)) from None
-        finally:
-            call.cancel()
+        except ValueError as error:  # gRPC's way to say that the channel was closed under us
+            raise ScanCancelledError(f"the client was closed: {error}", _name(source)) from None
 
     def _deadline(self, timeout_s: float | None) -> float | None:
         bound_s = self._timeout_s if timeout_s is None else timeout_s

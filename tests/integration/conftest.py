@@ -22,7 +22,7 @@ def _settings_of_the_tests_alone():
 
 @pytest.fixture(scope="session")
 def server(_settings_of_the_tests_alone):
-    with Server(Settings.load(**FREE_PORTS)) as running:
+    with Server(Settings.load(max_parallel_episodes=4, **FREE_PORTS)) as running:
         yield running
 
 

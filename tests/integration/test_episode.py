@@ -91,7 +91,7 @@ def test_an_unknown_policy_pack_is_refused_by_name(client):
 
 def test_a_client_that_goes_away_frees_the_server(server, client, models):
     """Twice as many episodes as may run at a time are begun and abandoned; the next one is still answered."""
-    long = encode(tone(120.0), "mp3")
+    long = encode(silence(120.0), "mp3")
     for _ in range(2 * server.settings.max_parallel_episodes):
         stream = client.stream(long)
         next(stream)
@@ -114,11 +114,16 @@ def test_a_deadline_is_kept(server):
         AircheckClient(server.url, retry=Retry(attempts=1)) as impatient,
         pytest.raises(DeadlineError, match="in time"),
     ):
-        impatient.scan(encode(tone(300.0), "mp3"), timeout_s=0.3)
+        impatient.scan(encode(silence(300.0), "mp3"), timeout_s=0.3)
 
 
 def test_closing_the_client_cancels_its_scans(server):
+    recording = encode(silence(600.0), "mp3")
     impatient = AircheckClient(server.url, retry=Retry(attempts=1))
-    threading.Timer(0.5, impatient.close).start()
+    stream = impatient.stream(recording)
+    next(stream)
+    threading.Timer(0.2, impatient.close).start()
     with pytest.raises(ScanCancelledError):
-        impatient.scan(encode(tone(600.0), "mp3"))
+        list(stream)
+    with pytest.raises(ScanCancelledError):
+        impatient.scan(recording)

@@ -17,7 +17,7 @@ import trustme
 from aircheck.server import Server, TritonError
 from aircheck.settings import Settings
 from aircheck_client import AircheckClient, AircheckError, AuthenticationError, Retry, Tls, UnavailableError
-from support.audio import encode, tone
+from support.audio import encode, silence
 from support.triton import FREE_PORTS
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ def test_serve_reports_each_model_and_stops_in_order_on_a_signal(small_repositor
 def test_a_killed_server_is_a_clear_error_for_its_clients():
     with Server(Settings.load(**FREE_PORTS)) as server:
         client = AircheckClient(server.url, retry=Retry(attempts=2, first_wait_s=0.1))
-        stream = client.stream(encode(tone(600.0), "mp3"))
+        stream = client.stream(encode(silence(600.0), "mp3"))
         next(stream)
         threading.Timer(0.2, os.kill, (server.pid, signal.SIGKILL)).start()
         with pytest.raises(UnavailableError, match=server.url):
