@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # a script outside the packages: training/ lies beside samples/
 
 from training.acoustic_safety.sounds import SOUNDS  # noqa: E402 (needs the path above)
-from training.acoustic_safety.speech import Voice, say  # noqa: E402
+from training.espeak import Voice, say  # noqa: E402
 
 SAMPLE_RATE_HZ = 16_000
 PAUSE_S = 0.7  # between two lines

@@ -1,13 +1,17 @@
 """Triton adapter: encoded clips to waveforms and log-mels (preprocessing.clip)."""
 
+from pathlib import Path
+
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from aircheck.inference.device import select_device
+from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.checkpoint import n_mels
 from aircheck.settings import Settings
 from preprocessing.clip import CLIP_S, Clip, ClipDecoder
 from preprocessing.container import Limits
+
+EMBEDDED_WHISPER = Path(__file__).parents[2] / "whisper" / "1" / "whisper.safetensors"
 
 
 class TritonPythonModel:
@@ -15,7 +19,7 @@ class TritonPythonModel:
         settings = Settings.load()
         device = select_device(settings.device, args)
         self._decoder = ClipDecoder(
-            n_mels=n_mels(settings.whisper),
+            n_mels=n_mels(settings.whisper, embedded=EMBEDDED_WHISPER),
             limits=Limits(
                 max_bytes=settings.max_clip_bytes,
                 max_duration_s=CLIP_S,
@@ -23,7 +27,7 @@ class TritonPythonModel:
                 max_sample_rate_hz=settings.max_sample_rate_hz,
             ),
             max_batch_size=16,
-            threads=settings.threads(),
+            threads=cpu_threads(settings.torch_threads),
             device_id=device.index if device.type == "cuda" else None,
         )
 

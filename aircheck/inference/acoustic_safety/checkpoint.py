@@ -1,0 +1,148 @@
+"""Any transformers audio-classification checkpoint as an acoustic classifier.
+
+Such a checkpoint judges a clip as a whole, so it hears a sliding window (`window_s`, `hop_s` of the label map) and
+each position of the grid takes the mean of the windows that cover it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, PreTrainedModel
+
+from aircheck.inference.acoustic_safety.classifier import SAMPLE_RATE, Detections, check_windows
+from aircheck.inference.acoustic_safety.errors import LabelMapError, WeightsError
+from aircheck.inference.acoustic_safety.label_map import LabelMap
+from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans
+from aircheck_client.schema import AcousticFindings
+
+FORWARD_ROWS = 32  # sliding windows in one pass; bounds memory
+
+
+class FeatureExtractor(Protocol):
+    """What transformers' audio feature extractors share."""
+
+    sampling_rate: int
+
+    def __call__(
+        self, raw_speech: list[NDArray[np.float32]], *, sampling_rate: int, return_tensors: str, padding: bool
+    ) -> Mapping[str, torch.Tensor]: ...
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """Where the sliding windows of one clip lie on its grid of `hop_s` cells."""
+
+    starts: NDArray[np.int64]  # samples
+    cells: int
+
+    @classmethod
+    def of(cls, duration_s: float, labels: LabelMap) -> _Slices:
+        hop = round(labels.hop_s * SAMPLE_RATE)
+        samples = round(duration_s * SAMPLE_RATE)
+        window = round(labels.window_s * SAMPLE_RATE)
+        count = 1 + max(0, -(-(samples - window) // hop)) if samples else 0
+        return cls(np.arange(count) * hop, -(-samples // hop))
+
+
+class CheckpointAcousticClassifier:
+    """A transformers checkpoint behind a `LabelMap`; events the map leaves out are absent from `events`."""
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        extractor: FeatureExtractor,
+        labels: LabelMap,
+        device: torch.device,
+    ) -> None:
+        if extractor.sampling_rate != SAMPLE_RATE:
+            raise WeightsError(f"{name}: listens at {extractor.sampling_rate} Hz; choose a {SAMPLE_RATE} Hz checkpoint")
+        self.name = name
+        self.version = str(getattr(model.config, "_commit_hash", None) or model.config.model_type)
+        self._columns = labels.columns(
+            {int(key): str(value) for key, value in (model.config.id2label or {}).items()}, name
+        )
+        self.events = tuple(self._columns)
+        self._labels = labels
+        self._model = model.eval().to(device)
+        self._extractor = extractor
+        self._device = device
+        rule = SpanRule(onset=labels.onset, offset=labels.offset, merge_gap_s=labels.hop_s / 2)
+        self._rules = dict.fromkeys(self.events, rule)
+
+    @classmethod
+    def load(cls, name: str, label_map: Path, device: torch.device) -> CheckpointAcousticClassifier:
+        """Load a path or hub name: safetensors only, no code of its own. Raises `WeightsError`, `LabelMapError`."""
+        labels = LabelMap.load(label_map)
+        try:
+            model, report = AutoModelForAudioClassification.from_pretrained(
+                name, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+            extractor = AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"acoustic_classifier={name!r}: cannot load it as a transformers audio classifier ({error}); give a "
+                "folder with config.json, preprocessor_config.json and model.safetensors, or a hub name while online"
+            ) from error
+        if report["missing_keys"]:
+            raise WeightsError(
+                f"acoustic_classifier={name!r}: its weights lack {min(report['missing_keys'])}, so it would answer at "
+                "random; choose a checkpoint fine-tuned for audio classification"
+            )
+        try:
+            return cls(name, model, extractor, labels, device)
+        except LabelMapError as error:
+            raise LabelMapError(f"{label_map}: {error}") from error
+
+    @torch.inference_mode()
+    def _scores(self, clips: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Our events' probabilities of many clips of `window_s`, shape = (clips, events)."""
+        rows = []
+        for first in range(0, len(clips), FORWARD_ROWS):
+            batch = clips[first : first + FORWARD_ROWS]
+            inputs = self._extractor(batch, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding=True)
+            logits = self._model(**{key: value.to(self._device) for key, value in inputs.items()}).logits.float()
+            chances = logits.sigmoid() if self._labels.activation == "sigmoid" else logits.softmax(-1)
+            rows.append(torch.stack([chances[:, columns].amax(-1) for columns in self._columns.values()], dim=1).cpu())
+        return np.asarray(torch.cat(rows).numpy())
+
+    def classify(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> Detections:
+        """All sliding windows of all rows go through the checkpoint together; see `AcousticClassifier`."""
+        check_windows(waveforms, durations_s)
+        window = round(self._labels.window_s * SAMPLE_RATE)
+        plans = [_Slices.of(duration_s, self._labels) for duration_s in durations_s]
+        clips: list[NDArray[np.float32]] = []
+        for waveform, duration_s, plan in zip(waveforms, durations_s, plans, strict=True):
+            audible = np.where(np.arange(len(waveform)) < round(duration_s * SAMPLE_RATE), waveform, np.float32(0.0))
+            padded = np.pad(audible, (0, window))  # the last sliding window may reach past the end
+            clips += [padded[start : start + window] for start in plan.starts]
+        chances = self._scores(clips) if clips else np.zeros((0, len(self.events)), dtype=np.float32)
+        scores, findings, at = np.zeros((len(waveforms), len(self.events)), dtype=np.float32), [], 0
+        for row, (duration_s, plan) in enumerate(zip(durations_s, plans, strict=True)):
+            mine = chances[at : at + len(plan.starts)]
+            at += len(plan.starts)
+            grid = self._grid(mine, plan)
+            scores[row] = grid.max(axis=0, initial=0.0)
+            spans = find_spans(grid, self.events, self._labels.hop_s, duration_s, self._rules)
+            findings.append(AcousticFindings(model=self.name, model_version=self.version, spans=spans))
+        return Detections(scores, tuple(findings))
+
+    def _grid(self, chances: NDArray[np.float32], plan: _Slices) -> NDArray[np.float32]:
+        """Mean over the sliding windows that cover each cell of `hop_s`, shape = (cells, events)."""
+        total = np.zeros((plan.cells, len(self.events)), dtype=np.float32)
+        covered = np.zeros((plan.cells, 1), dtype=np.float32)
+        width = max(1, round(self._labels.window_s / self._labels.hop_s))
+        for index, row in enumerate(chances):
+            total[index : index + width] += row
+            covered[index : index + width] += 1
+        return total / np.maximum(covered, 1)
+
+    def detect(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> list[AcousticFindings]:
+        return list(self.classify(waveforms, durations_s).findings)

@@ -1,0 +1,98 @@
+"""What every acoustic classifier offers, and how one is chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aircheck.inference.acoustic_safety.errors import LabelMapError, WaveformError
+from aircheck_client.schema import AcousticFindings
+
+SAMPLE_RATE = 16_000
+WINDOW_SAMPLES = 30 * SAMPLE_RATE
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Detections:
+    """One batch's answers: scores fp32 [batch, events], each event's highest probability, and the spans."""
+
+    scores: NDArray[np.float32]
+    findings: tuple[AcousticFindings, ...]
+
+
+class AcousticClassifier(Protocol):
+    """Finds sound events in windows. Implementations hold no state between calls."""
+
+    name: str
+    version: str
+    events: tuple[str, ...]
+
+    def classify(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> Detections:
+        """Scores and findings of 16 kHz windows, shape = (batch, 480000), zero-padded after their durations, s."""
+        ...
+
+    def detect(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> list[AcousticFindings]:
+        """The findings alone."""
+        ...
+
+
+def check_windows(waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> None:
+    """Raise `WaveformError` unless these are windows: [batch, 480000], finite, with durations in 0..30 s."""
+    if waveforms.ndim != 2 or waveforms.shape[1] != WINDOW_SAMPLES:
+        raise WaveformError(
+            f"waveforms have shape {list(waveforms.shape)}; a batch of windows is [n, {WINDOW_SAMPLES}]"
+        )
+    if len(durations_s) != len(waveforms):
+        raise WaveformError(f"{len(waveforms)} waveforms came with {len(durations_s)} durations; give one for each")
+    for row, duration_s in enumerate(durations_s):
+        problem = window_problem(waveforms[row], duration_s)
+        if problem is not None:
+            raise WaveformError(f"row {row}: {problem}")
+
+
+def window_problem(waveform: NDArray[np.float32], duration_s: float) -> str | None:
+    """What is wrong with one window, if anything; lets a server answer a bad row without failing its neighbours."""
+    if not 0.0 <= duration_s <= WINDOW_SAMPLES / SAMPLE_RATE:  # also catches NaN
+        return f"DURATION is {duration_s} s; a window lasts 0 to {WINDOW_SAMPLES // SAMPLE_RATE} s"
+    if not np.isfinite(waveform).all():
+        return "WAVEFORM holds NaN or infinity; samples are floats in -1..1"
+    return None
+
+
+def silence_after(waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> NDArray[np.float32]:
+    """The windows with whatever follows their durations set to zero, so that it cannot leak into the judgement."""
+    ends = np.round(np.asarray(durations_s) * SAMPLE_RATE)[:, None]
+    return np.where(np.arange(waveforms.shape[1])[None] < ends, waveforms, np.float32(0.0))
+
+
+def load(name: str, label_map: Path | None, device: torch.device) -> AcousticClassifier:
+    """The classifier called `name`: "embedded", a path to a transformers checkpoint, or its name on the hub.
+
+    Raises `WeightsError` when the weights cannot be had and `LabelMapError` when the label map does not fit.
+    """
+    if name == EMBEDDED:
+        if label_map is not None:
+            raise LabelMapError(
+                f"the embedded acoustic classifier has its own labels; drop acoustic_labels={label_map} "
+                "or choose a checkpoint with acoustic_classifier"
+            )
+        from aircheck.inference.acoustic_safety.embedded import EmbeddedAcousticClassifier
+
+        return EmbeddedAcousticClassifier.load(device)
+    if label_map is None:
+        raise LabelMapError(
+            f"acoustic_classifier={name!r} needs acoustic_labels, a YAML file that maps its labels to events; "
+            "server_config/labels/acoustic_audioset.yaml is an example"
+        )
+    from aircheck.inference.acoustic_safety.checkpoint import (
+        CheckpointAcousticClassifier,
+    )  # transformers, slow to import
+
+    return CheckpointAcousticClassifier.load(name, label_map, device)

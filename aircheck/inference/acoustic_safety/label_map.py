@@ -1,0 +1,72 @@
+"""How a foreign checkpoint's labels become our events: a YAML file, validated against the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from aircheck.inference.acoustic_safety.errors import LabelMapError
+from aircheck.inference.acoustic_safety.events import EVENTS
+
+
+class LabelMap(BaseModel):
+    """A label map file. Times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    activation: Literal["sigmoid", "softmax"] = Field(description="sigmoid for multi-label checkpoints (AudioSet)")
+    window_s: float = Field(default=2.0, gt=0.0, le=30.0, description="what the checkpoint hears at a time")
+    hop_s: float = Field(default=0.5, gt=0.0, le=1.0, description="distance of two such windows; the spans' grid")
+    onset: float = Field(default=0.5, ge=0.0, le=1.0, description="a span needs one score this high")
+    offset: float = Field(default=0.3, ge=0.0, le=1.0, description="and lasts while scores stay this high")
+    events: Mapping[str, tuple[str, ...]] = Field(description="our event: the checkpoint's labels; the highest counts")
+
+    @field_validator("events")
+    @classmethod
+    def _known_events(cls, events: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        unknown = sorted(set(events) - set(EVENTS))
+        if unknown:
+            raise ValueError(f"no events called {unknown}; the events are {list(EVENTS)}")
+        empty = sorted(event for event, labels in events.items() if not labels)
+        if empty or not events:
+            raise ValueError(f"events without labels: {empty}; name at least one label or leave the event out")
+        return events
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LabelMap:
+        if self.offset > self.onset:
+            raise ValueError(f"offset {self.offset} is above onset {self.onset}")
+        if self.hop_s > self.window_s:
+            raise ValueError(f"hop_s {self.hop_s} exceeds window_s {self.window_s}: sound between would be missed")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> LabelMap:
+        """Raises `LabelMapError` naming the file and the field."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise LabelMapError(f"{path}: cannot read the label map ({error.strerror})") from error
+        except yaml.YAMLError as error:
+            raise LabelMapError(f"{path}: not YAML ({error})") from error
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+            raise LabelMapError(f"{path}: {problems}") from error
+
+    def columns(self, id2label: Mapping[int, str], checkpoint: str) -> dict[str, list[int]]:
+        """For each of our events, in our order, its outputs. Raises `LabelMapError` for an unknown label."""
+        by_label = {label: index for index, label in id2label.items()}
+        for event, labels in self.events.items():
+            missing = [label for label in labels if label not in by_label]
+            if missing:
+                some = ", ".join(sorted(by_label)[:8])
+                raise LabelMapError(
+                    f"{checkpoint} has no label {missing[0]!r} for {event}; its {len(by_label)} labels are {some}…"
+                )
+        return {event: [by_label[label] for label in self.events[event]] for event in EVENTS if event in self.events}

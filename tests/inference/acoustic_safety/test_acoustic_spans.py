@@ -1,0 +1,67 @@
+"""Spans from probabilities: what must hold for any curve, and the rules one by one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans
+from aircheck_client.schema import EventSpan
+
+FRAME_S = 0.1
+
+
+def spans_of(values: list[float], rule: SpanRule, duration_s: float | None = None) -> tuple[EventSpan, ...]:
+    column = np.array(values, dtype=np.float32)[:, None]
+    return find_spans(column, ["siren"], FRAME_S, duration_s or len(values) * FRAME_S, {"siren": rule})
+
+
+def test_a_span_begins_and_ends_where_hysteresis_says() -> None:
+    (span,) = spans_of([0.1, 0.4, 0.9, 0.4, 0.1, 0.4, 0.1], SpanRule(onset=0.5, offset=0.3, merge_gap_s=0))
+    assert (span.start_s, span.end_s) == (0.1, 0.4)
+    assert np.isclose(span.score, 0.9)
+
+
+def test_nothing_below_the_onset_is_a_span() -> None:
+    assert spans_of([0.49] * 20, SpanRule(onset=0.5, offset=0.1)) == ()
+
+
+def test_close_spans_merge_and_distant_ones_stay_apart() -> None:
+    values = [0.9, 0, 0, 0.9, 0, 0, 0, 0, 0.9]
+    found = spans_of(values, SpanRule(merge_gap_s=0.35))
+    assert [(span.start_s, span.end_s) for span in found] == [(0.0, 0.4), (0.8, 0.9)]
+
+
+def test_spans_shorter_than_the_least_length_are_dropped() -> None:
+    found = spans_of([0.9, 0, 0, 0.9, 0.9], SpanRule(merge_gap_s=0, least_s=0.2))
+    assert [(span.start_s, span.end_s) for span in found] == [(0.3, 0.5)]
+
+
+def test_a_span_is_cut_at_the_end_of_the_audio() -> None:
+    (span,) = spans_of([0.9, 0.9, 0.9], SpanRule(), duration_s=0.25)
+    assert span.end_s == 0.25
+
+
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60),
+    st.floats(0.05, 0.95),
+    st.floats(0.1, 1.0),
+    st.floats(0, 0.5),
+)
+def test_spans_are_ordered_apart_inside_the_audio_and_cover_every_onset(
+    values: list[float], onset: float, ratio: float, gap_s: float
+) -> None:
+    rule = SpanRule(onset=onset, offset=onset * ratio, merge_gap_s=gap_s)
+    found = spans_of(values, rule)
+    for span in found:
+        assert 0 <= span.start_s < span.end_s <= len(values) * FRAME_S + 1e-6
+        assert span.score >= np.float32(onset)
+    for before, after in pairwise(found):
+        assert after.start_s - before.end_s >= gap_s - 1e-6
+        assert after.start_s > before.end_s
+    for index, value in enumerate(np.array(values, dtype=np.float32)):
+        if value >= onset:
+            assert any(span.start_s <= index * FRAME_S + 1e-6 < span.end_s for span in found)

@@ -1,0 +1,1 @@
+"""The recipe of the embedded acoustic classifier: synthesised sounds, mixtures, training and evaluation."""

@@ -1,0 +1,211 @@
+"""Mixtures with known contents: events and look-alikes over speech, music, noise or silence, then recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aircheck.inference.acoustic_safety.events import EVENTS
+from aircheck.inference.acoustic_safety.network import FRAME_S, FRAME_SAMPLES
+from training.acoustic_safety.channel import in_room, record, room_response
+from training.acoustic_safety.dsp import SAMPLE_RATE, Audio, Rng, add_at, coloured, n_samples, rms
+from training.acoustic_safety.sounds import EVENTS as EVENT_SOUNDS
+from training.acoustic_safety.sounds import LOOKALIKES, MUSIC, SOUNDS, SPEECH
+
+SNR_DB = (-5.0, 20.0)
+FLOOR_RMS = 0.003  # what an event is measured against where nothing else sounds
+AUDIBLE = 0.1  # of the rest's power: below it a sound counts as masked
+TAIL = 0.01  # of its own peak power: below it a sound counts as over
+LEAST_SHARE = 0.03  # of its heard energy: a smaller fragment is not counted
+MERGE_GAP_S = {"speech": 0.5, "music": 1.2}
+EVENT_MERGE_GAP_S = 0.4
+
+
+@dataclass(frozen=True)
+class TrueSpan:
+    """Where a sound is audible, s from the scene's start."""
+
+    name: str
+    start_s: float
+    end_s: float
+    snr_db: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A recording and what is in it; `truth` holds the events and, for evaluation, the look-alikes too."""
+
+    waveform: Audio
+    truth: tuple[TrueSpan, ...]
+
+    def targets(self, n_frames: int) -> NDArray[np.uint8]:
+        """Per-frame labels of all events but silence, which follows from the level, shape = (n_frames, events)."""
+        labels = np.zeros((n_frames, len(EVENTS)), dtype=np.uint8)
+        for span in self.truth:
+            if span.name in EVENTS:
+                first, last = round(span.start_s / FRAME_S), round(span.end_s / FRAME_S)
+                labels[first : max(last, first + 1), EVENTS.index(span.name)] = 1
+        return labels
+
+
+@dataclass
+class Pool:
+    """Hands out sounds by name; costly ones are made `capacity` times and then reused at random."""
+
+    capacity: dict[str, int] = field(
+        default_factory=lambda: {"speech": 80, "music": 50, "babble": 12, "drone": 15, "murmur": 40}
+    )
+    sounds: dict[str, Callable[[Rng], Audio]] = field(default_factory=lambda: dict(SOUNDS))
+    _kept: dict[str, list[Audio]] = field(default_factory=dict)
+
+    def draw(self, rng: Rng, name: str) -> Audio:
+        limit = self.capacity.get(name, 0)
+        if not limit:
+            return self.sounds[name](rng)
+        kept = self._kept.setdefault(name, [])
+        if len(kept) < limit:
+            kept.append(self.sounds[name](rng))
+            return kept[-1]
+        return kept[int(rng.integers(limit))]
+
+
+def _frame_power(audio: NDArray[np.float64]) -> NDArray[np.float64]:
+    frames = len(audio) // FRAME_SAMPLES
+    return np.asarray((audio[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES) ** 2).mean(1))
+
+
+def _runs(active: NDArray[np.bool_], merge_frames: int) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(np.int8)))
+    runs: list[tuple[int, int]] = []
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        if runs and first - runs[-1][1] <= merge_frames:
+            runs[-1] = (runs[-1][0], int(last))
+        else:
+            runs.append((int(first), int(last)))
+    return runs
+
+
+def audible_spans(name: str, sound: NDArray[np.float64], rest: NDArray[np.float64], snr_db: float) -> list[TrueSpan]:
+    """Where `sound` stands out of itself and of everything else in the scene."""
+    own, other = _frame_power(sound), _frame_power(rest)
+    active = (own > TAIL * own.max(initial=0.0)) & (own > AUDIBLE * other) & (own > 1e-9)
+    runs = _runs(active, int(MERGE_GAP_S.get(name, EVENT_MERGE_GAP_S) / FRAME_S))
+    heard = sum(own[a:b].sum() for a, b in runs)
+    lasting = [(a, b) for a, b in runs if own[a:b].sum() > LEAST_SHARE * heard]  # a stray shard is no second event
+    return [TrueSpan(name, a * FRAME_S, b * FRAME_S, snr_db) for a, b in lasting]
+
+
+def _loudness(sound: Audio | NDArray[np.float64]) -> float:
+    """RMS of the part within 20 dB of the loudest 80 ms: what a listener calls a sound's level."""
+    power = _frame_power(np.pad(np.asarray(sound, dtype=np.float64), (0, FRAME_SAMPLES)))
+    return float(np.sqrt(power[power > TAIL * power.max()].mean())) if power.max(initial=0.0) > 0 else 1.0
+
+
+def _fill(rng: Rng, pool: Pool, names: list[str], n: int, gap_s: float) -> NDArray[np.float64]:
+    """Sounds one after another until `n` samples are full, starting in the middle of the first."""
+    out, at = np.zeros(n), 0
+    while at < n:
+        sound = pool.draw(rng, names[int(rng.integers(len(names)))])
+        if at == 0 and len(sound) > n_samples(2.0):
+            sound = sound[int(rng.integers(0, len(sound) // 2)) :]
+        out[at : at + len(sound)] += sound[: n - at]
+        at += len(sound) + int(rng.exponential(gap_s) * SAMPLE_RATE)
+    return out
+
+
+def _background(rng: Rng, pool: Pool, n: int, kind: str) -> dict[str, NDArray[np.float64]]:
+    """The layers that last: by name, each at an RMS of 0.1 (speech and music) or less."""
+    layers: dict[str, NDArray[np.float64]] = {}
+    if "speech" in kind:
+        names = ["speech"] * 4 + ["murmur"]
+        layers["speech"] = _fill(rng, pool, names, n, float(rng.choice([0.1, 0.5, 2.0])))
+    if "music" in kind:
+        layers["music"] = _fill(rng, pool, ["music"] * 4 + list(MUSIC), n, float(rng.choice([0.0, 0.3])))
+    if "ambience" in kind:
+        name = str(rng.choice(["rain", "wind", "babble", "engine", "passing_rumble", "typing", "footsteps"]))
+        layers["ambience"] = _fill(rng, pool, [name], n, 0.2)
+    if "noise" in kind:
+        layers["noise"] = coloured(rng, n, rng.uniform(-7, 1))
+    for name, layer in layers.items():
+        level = 0.1 if len(layers) == 1 or name == "speech" else 0.1 * 10 ** (rng.uniform(-20, 0) / 20)
+        layers[name] = layer * level / max(_loudness(layer), 1e-6)
+    return layers
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What a scene is made of."""
+
+    duration_s: float = 10.24
+    backgrounds: tuple[tuple[str, float], ...] = (
+        ("speech", 0.40),
+        ("music", 0.13),
+        ("speech+music", 0.12),
+        ("ambience", 0.08),
+        ("speech+ambience", 0.08),
+        ("noise", 0.04),
+        ("none", 0.15),
+    )
+    event_odds: float = 0.6  # scenes with at least one safety event
+    most_events: int = 3
+    most_lookalikes: int = 4
+    lookalike_odds: float = 0.5
+    snr_db: tuple[float, float] = SNR_DB
+    begun_odds: float = 0.06  # a sound that began before the scene, as windows of an episode cut them
+    cut_odds: float = 0.12  # the clip ends early and zeros follow, as in a padded window
+
+
+def _foreground(rng: Rng, options: SceneOptions) -> list[str]:
+    names: list[str] = []
+    if rng.random() < options.event_odds:
+        names += [str(name) for name in rng.choice(list(EVENT_SOUNDS), int(rng.integers(1, options.most_events + 1)))]
+    if rng.random() < options.lookalike_odds:
+        pool = [*LOOKALIKES, "drums", "singing"]
+        names += [str(name) for name in rng.choice(pool, int(rng.integers(1, options.most_lookalikes + 1)))]
+    return names
+
+
+def make_scene(rng: Rng, pool: Pool, options: SceneOptions | None = None) -> Scene:
+    """One random recording with its true spans."""
+    options = options or SceneOptions()
+    n = n_samples(options.duration_s)
+    kinds, odds = zip(*options.backgrounds, strict=True)
+    kind = str(rng.choice(kinds, p=odds))
+    layers = _background(rng, pool, n, kind)
+    response = room_response(rng) if rng.random() < 0.5 else None
+    if response is not None:
+        layers = {name: in_room(layer, response)[:n] for name, layer in layers.items()}
+    placed: list[tuple[str, NDArray[np.float64], float]] = [
+        (name, layer, 0.0) for name, layer in layers.items() if name in ("speech", "music")
+    ]
+    bed = sum(layers.values(), np.zeros(n))
+    total = bed.copy()
+    for name in _foreground(rng, options):
+        sound = np.asarray(pool.draw(rng, name), dtype=np.float64)
+        if response is not None and rng.random() < 0.6:
+            sound = in_room(sound, response)
+        elif rng.random() < 0.3:
+            sound = in_room(sound, room_response(rng))
+        track = np.zeros(n)
+        start_s = float(rng.uniform(0, max(options.duration_s - 0.5, 0.1)))
+        if rng.random() < options.begun_odds and len(sound) > n_samples(1.0):
+            sound, start_s = sound[int(rng.integers(0, len(sound) // 2)) :], 0.0
+        add_at(track, sound, start_s)
+        here = bed[round(start_s * SAMPLE_RATE) :][: len(sound)]
+        snr_db = float(rng.uniform(*options.snr_db))
+        track *= max(rms(here), FLOOR_RMS if layers else 0.1) * 10 ** (snr_db / 20) / max(_loudness(sound), 1e-6)
+        placed.append(("music" if name in ("drums",) else name, track, snr_db))
+        total += track
+    truth = [span for name, track, snr_db in placed for span in audible_spans(name, track, total - track, snr_db)]
+    waveform = record(rng, total)
+    if rng.random() < options.cut_odds:
+        end_s = float(rng.uniform(0.1, 0.9)) * options.duration_s
+        waveform[round(end_s * SAMPLE_RATE) :] = 0.0
+        truth = [TrueSpan(s.name, s.start_s, min(s.end_s, end_s), s.snr_db) for s in truth if s.start_s < end_s - 0.1]
+    return Scene(waveform, tuple(truth))
+
+
+__all__ = ["SPEECH", "Pool", "Scene", "SceneOptions", "TrueSpan", "audible_spans", "make_scene"]
