@@ -1,4 +1,4 @@
-"""Synthesise the sample episode from its script: `python samples/make_episode.py` (about 20 s).
+"""Synthesise the sample episode from its script: `.venv/bin/python samples/make_episode.py`, after `make test`.
 
 Reads  episode.script.json  who says what, and which sounds are heard
 Writes episode.mp3, episode.m4a  the same recording in two containers
@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,10 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from training.acoustic_safety.sounds import SOUNDS
+from training.espeak import Voice, say
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # a script outside the packages: training/ lies beside samples/
-
-from training.acoustic_safety.sounds import SOUNDS  # noqa: E402 (needs the path above)
-from training.espeak import Voice, say  # noqa: E402
-
 SAMPLE_RATE_HZ = 16_000
 PAUSE_S = 0.7  # between two lines
 SPEECH_PEAK, SOUND_PEAK, MUSIC_PEAK = 0.5, 0.8, 0.25

@@ -1,22 +1,19 @@
-"""What every acoustic classifier offers, and how one is chosen by name."""
+"""What every acoustic classifier offers, and the windows that it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from aircheck.inference.acoustic_safety.errors import LabelMapError, WaveformError
+from aircheck.inference.acoustic_safety.errors import WaveformError
 from aircheck_client.schema import AcousticFindings
 
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES = 30 * SAMPLE_RATE
-EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
@@ -70,29 +67,3 @@ def silence_after(waveforms: NDArray[np.float32], durations_s: Sequence[float]) 
     """The windows with whatever follows their durations set to zero, so that it cannot leak into the judgement."""
     ends = np.round(np.asarray(durations_s) * SAMPLE_RATE)[:, None]
     return np.where(np.arange(waveforms.shape[1])[None] < ends, waveforms, np.float32(0.0))
-
-
-def load(name: str, label_map: Path | None, device: torch.device) -> AcousticClassifier:
-    """The classifier called `name`: "embedded", a path to a transformers checkpoint, or its name on the hub.
-
-    Raises `WeightsError` when the weights cannot be had and `LabelMapError` when the label map does not fit.
-    """
-    if name == EMBEDDED:
-        if label_map is not None:
-            raise LabelMapError(
-                f"the embedded acoustic classifier has its own labels; drop acoustic_labels={label_map} "
-                "or choose a checkpoint with acoustic_classifier"
-            )
-        from aircheck.inference.acoustic_safety.embedded import EmbeddedAcousticClassifier
-
-        return EmbeddedAcousticClassifier.load(device)
-    if label_map is None:
-        raise LabelMapError(
-            f"acoustic_classifier={name!r} needs acoustic_labels, a YAML file that maps its labels to events; "
-            "server_config/labels/acoustic_audioset.yaml is an example"
-        )
-    from aircheck.inference.acoustic_safety.checkpoint import (
-        CheckpointAcousticClassifier,
-    )  # transformers, slow to import
-
-    return CheckpointAcousticClassifier.load(name, label_map, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-SAFETY_EVENTS = ("gunshot", "explosion", "scream", "siren", "glass_breaking")
-CONTEXT_EVENTS = ("speech", "music", "silence")
-EVENTS = SAFETY_EVENTS + CONTEXT_EVENTS
+from aircheck.policy import taxonomy
+
+EVENTS = tuple(event.value for event in taxonomy.Event)
+SAFETY_EVENTS = tuple(event for event in EVENTS if event not in taxonomy.CONTEXT_EVENTS)
+CONTEXT_EVENTS = tuple(event for event in EVENTS if event in taxonomy.CONTEXT_EVENTS)
