@@ -33,6 +33,7 @@ TOKEN_HEADER = "aircheck-token"  # gRPC callers send it as `triton-grpc-protocol
 _RESTRICTED = ("model-repository", "inference", "statistics", "logging", "trace", "shared-memory")
 _PORTS = {"grpc_port": "gRPC", "http_port": "HTTP", "metrics_port": "metrics"}
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_UNLOAD_S = 2  # what Triton needs to end after its own time-out, so that all is over within `exit_timeout_s`
 
 
 class Server:
@@ -118,7 +119,7 @@ class Server:
         if process is not None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self.settings.exit_timeout_s + 5)
+                process.wait(self.settings.exit_timeout_s)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # its Python stubs, should any be left
             process.wait()
@@ -138,7 +139,7 @@ class Server:
             f"--http-port={s.http_port}",
             f"--metrics-port={s.metrics_port}",
             f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
-            f"--exit-timeout-secs={s.exit_timeout_s}",
+            f"--exit-timeout-secs={max(0, s.exit_timeout_s - _UNLOAD_S)}",
             f"--log-verbose={s.log_verbose}",
             "--disable-auto-complete-config",  # every config.pbtxt is complete; loading each model twice is not needed
             # Audio comes in over gRPC alone: HTTP has no TLS here, so it answers health and metadata only.

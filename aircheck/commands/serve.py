@@ -36,6 +36,7 @@ def serve(
         int | None, typer.Option(help="Seconds that requests in flight get on shutdown (30).")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's whole log.")] = False,
+    log_verbose: Annotated[int | None, typer.Option(help="Triton's own verbosity, 0 to 4; shown with -v.")] = None,
 ) -> None:
     """Start the server: Triton with every model of the repository.
 
@@ -65,6 +66,7 @@ def serve(
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
             exit_timeout_s=exit_timeout,
+            log_verbose=log_verbose,
         )
         started = time.monotonic()
         with Server(settings, on_log=LogPrinter(console, verbose)) as server:

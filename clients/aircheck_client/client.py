@@ -151,9 +151,8 @@ class AircheckClient:
         """The verdict on a clip of at most 30 s, by one call of the ensemble: the shortest way. Raises as `scan`."""
         request = _request("audio_safety", _read(source), context, outputs=("VERDICT",), batched=True)
         for attempt in _attempts(self._retry, self._deadline(timeout_s)):
-            with attempt:
-                with self._typed_errors(source):
-                    return _verdict(self._stub.ModelInfer(request, timeout=attempt.timeout_s, metadata=self._metadata))
+            with attempt, self._typed_errors(source):
+                return _verdict(self._stub.ModelInfer(request, timeout=attempt.timeout_s, metadata=self._metadata))
         raise AssertionError("unreachable: the last attempt raises")
 
     def _stream_once(self, source: Source, context: Context | None, timeout_s: float | None) -> Iterator[Verdict]:
