@@ -4,7 +4,7 @@ Reads  episode.script.json  who says what, and which sounds are heard
 Writes episode.mp3, episode.m4a  the same recording in two containers
        episode.truth.json        where each line really lies, and what it should be found to be
 
-The host is spoken by espeak-ng (carried by the espeakng-loader package), the guest by flite, which must be installed
+Host and guest are spoken by espeak-ng (carried by the espeakng-loader package), callers by flite, which must be there
 (Debian, Ubuntu: `apt install flite`). Sounds come from the acoustic recipe. Same input, same output.
 """
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aircheck_client import Action
+from training.text_safety.lines import read_train
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 TRUTH = json.loads((SAMPLES / "episode.truth.json").read_text())
@@ -68,8 +69,8 @@ def test_the_decision_follows_from_the_gravest_finding(verdict):
 def test_no_line_of_the_sample_was_trained_on():
     training = Path(__file__).parents[2] / "training"
     files = [*training.glob("text_safety/data/**/*"), *training.glob("whisper/*.txt")]
-    trained = "\n".join(plain(path.read_text()) for path in files if path.is_file())
-    assert trained
+    trained = "\n".join(plain(line) for path in files if path.is_file() for line in path.read_text().splitlines())
+    trained += "\n".join(plain(line.text) for line in read_train())
     for line in TRUTH["lines"]:
         if "text" in line:
             assert plain(line["text"]) not in trained, line["text"]

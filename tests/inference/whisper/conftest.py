@@ -9,7 +9,8 @@ from torch import Tensor
 from whisper.model import Whisper
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
-from support.speech import SAMPLE_RATE, speak
+from support.audio import RATE_HZ
+from support.speech import speak
 from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel, random_whisper
 
 
@@ -29,19 +30,19 @@ def multilingual(request: pytest.FixtureRequest) -> Whisper:
 def sounds() -> list[np.ndarray]:
     """Windows of every kind, at 16 kHz: speech short and long, cut off, noise, a tone, silence."""
     rng = np.random.default_rng(0)
-    pause = np.zeros(SAMPLE_RATE // 2, np.float32)
+    pause = np.zeros(RATE_HZ // 2, np.float32)
     one = speak("the old house at the end of the street has been sold twice")
     two = speak("she bought bread, milk and a bottle of water", "en-us+f3", 180)
     three = speak("there were seven people waiting in the small room", "en-gb-x-rp+m2", 130)
-    tone = np.sin(np.arange(5 * SAMPLE_RATE) * 2 * np.pi * 440 / SAMPLE_RATE).astype(np.float32) / 2
+    tone = np.sin(np.arange(5 * RATE_HZ) * 2 * np.pi * 440 / RATE_HZ).astype(np.float32) / 2
     return [
         one,
         two[: len(two) // 2],
         np.concatenate([two, pause, three, pause, one]),
-        np.concatenate([three, pause, two])[: 4 * SAMPLE_RATE],
-        rng.normal(0, 0.1, 10 * SAMPLE_RATE).astype(np.float32),
+        np.concatenate([three, pause, two])[: 4 * RATE_HZ],
+        rng.normal(0, 0.1, 10 * RATE_HZ).astype(np.float32),
         tone,
-        np.zeros(2 * SAMPLE_RATE, np.float32),
+        np.zeros(2 * RATE_HZ, np.float32),
     ]
 
 

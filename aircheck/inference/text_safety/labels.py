@@ -1,0 +1,78 @@
+"""Label maps: which labels of somebody's checkpoint mean which categories of our taxonomy (a YAML file)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aircheck.inference.text_safety.errors import LabelMapError
+from aircheck.policy.taxonomy import Category
+
+
+class LabelMap(BaseModel):
+    """A label map, as the files in `server_config/labels/` spell it. Several labels may mean one category."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    activation: Literal["sigmoid", "softmax"] = Field(
+        description="sigmoid: labels are independent (multi-label); softmax: exactly one label applies"
+    )
+    max_tokens: int = Field(ge=8, le=8192, description="longest input of the checkpoint, in tokens")
+    labels: dict[str, Category | None] = Field(
+        min_length=1, description="every label of the checkpoint to a category, or null for a label that is no harm"
+    )
+    context: bool = Field(default=False, description="judge a segment with its neighbours instead of alone")
+
+    @classmethod
+    def read(cls, path: Path) -> LabelMap:
+        """The label map at `path`. Raises LabelMapError that names the file and the fault."""
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise LabelMapError(f"label map {path}: cannot be read as YAML: {error}") from None
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (is {fault['input']!r})"
+                for fault in error.errors(include_url=False)
+            )
+            raise LabelMapError(f"label map {path}: {faults}") from None
+
+    def unmapped(self) -> tuple[Category, ...]:
+        """Categories that no label means; they always score 0."""
+        return tuple(category for category in Category if category not in self.labels.values())
+
+    def columns(self, id2label: Mapping[int, str], checkpoint: str) -> dict[Category, list[int]]:
+        """The checkpoint's output columns of each mapped category.
+
+        Raises LabelMapError when the map and the checkpoint do not name the same labels.
+        """
+        theirs, ours = set(id2label.values()), set(self.labels)
+        if missing := sorted(theirs - ours):
+            raise LabelMapError(
+                f"checkpoint '{checkpoint}' has the labels {missing} that the label map does not mention; "
+                "add them under 'labels', with null for a label that is no harm"
+            )
+        if unknown := sorted(ours - theirs):
+            raise LabelMapError(
+                f"the label map mentions {unknown}, but checkpoint '{checkpoint}' has only {sorted(theirs)}; "
+                "correct their spelling or remove them"
+            )
+        columns: dict[Category, list[int]] = {}
+        for index, label in sorted(id2label.items()):
+            if (category := self.labels[label]) is not None:
+                columns.setdefault(category, []).append(index)
+        return columns
+
+
+def to_categories(scores: np.ndarray, columns: Mapping[Category, list[int]]) -> np.ndarray:
+    """Label scores [passages, labels] to category scores [passages, categories]: the highest label of a category."""
+    out = np.zeros((len(scores), len(Category)), dtype=np.float32)
+    for index, category in enumerate(Category):
+        if category in columns:
+            out[:, index] = scores[:, columns[category]].max(axis=1)
+    return out

@@ -1,0 +1,94 @@
+"""From the transcripts of a batch of windows to findings: what the Triton model `text_safety` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from aircheck.inference.text_safety.checkpoint import CheckpointTextClassifier
+from aircheck.inference.text_safety.classifier import TextClassifier
+from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
+from aircheck.inference.text_safety.errors import LabelMapError, SegmentsError
+from aircheck.inference.text_safety.labels import LabelMap
+from aircheck.inference.text_safety.passages import passages
+from aircheck.policy.taxonomy import Category
+from aircheck_client.schema import Segment, SegmentScores, TextFindings
+
+MAX_SEGMENTS = 1000
+"""Most segments of one window. Whisper's decoder writes at most 224 tokens into one, so this refuses only nonsense."""
+
+MAX_JSON_BYTES = 1 << 20
+"""Largest `SEGMENTS` value. Thirty seconds of speech need a few thousand bytes."""
+
+_SEGMENTS = TypeAdapter(list[Segment])
+
+
+def load(name: str, label_map: Path | None, device: torch.device) -> TextClassifier:
+    """The classifier called `name`: "embedded", or a transformers checkpoint by folder or hub name.
+
+    Raises CheckpointError when it cannot be loaded; LabelMapError when the label map is missing, unneeded, or does not
+    fit.
+    """
+    if name == "embedded":
+        if label_map is not None:
+            raise LabelMapError(f"the embedded text classifier takes no label map ({label_map}); unset text_labels")
+        return EmbeddedTextClassifier(device)
+    if label_map is None:
+        raise LabelMapError(
+            f"text classifier '{name}' needs a label map from its labels to our categories; set text_labels to a file "
+            "like server_config/labels/text_toxic_bert.yaml"
+        )
+    return CheckpointTextClassifier(name, LabelMap.read(label_map), device)
+
+
+def parse_segments(json: str | bytes) -> list[Segment]:
+    """The segments in one `SEGMENTS` value. Raises SegmentsError that says what is wrong with it."""
+    if len(json) > MAX_JSON_BYTES:
+        raise SegmentsError(f"SEGMENTS has {len(json)} bytes; at most {MAX_JSON_BYTES} are read")
+    try:
+        segments = _SEGMENTS.validate_json(json)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "value"
+        raise SegmentsError(f"SEGMENTS is not a JSON list of transcript segments: {where}: {first['msg']}") from None
+    if len(segments) > MAX_SEGMENTS:
+        raise SegmentsError(f"SEGMENTS holds {len(segments)} segments; at most {MAX_SEGMENTS} are read")
+    return segments
+
+
+def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -> list[TextFindings]:
+    """Findings of each window, in order: a score per category for each of its segments.
+
+    All windows' segments go to the classifier together; a segment's neighbours are those of its own window.
+    """
+    batch = [passage for window in windows for passage in passages([segment.text for segment in window])]
+    rows = iter(classifier.score(batch)) if batch else iter(())
+    return [
+        TextFindings(
+            model=classifier.name,
+            model_version=classifier.version,
+            segments=tuple(
+                SegmentScores(
+                    segment=segment,
+                    scores={
+                        category.value: float(value)
+                        for category, value in zip(classifier.categories, next(rows), strict=True)
+                    },
+                )
+                for segment in window
+            ),
+        )
+        for window in windows
+    ]
+
+
+def window_scores(findings: TextFindings) -> np.ndarray:
+    """The highest score of each category over a window's segments, float32 [categories]; zeros when it has none."""
+    scores = np.zeros(len(Category), dtype=np.float32)
+    for item in findings.segments:
+        scores = np.maximum(scores, np.array([item.scores[category] for category in Category], dtype=np.float32))
+    return scores

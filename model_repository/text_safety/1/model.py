@@ -1,0 +1,54 @@
+"""Triton model `text_safety`: transcript segments in, category scores out. The logic is `aircheck.inference`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from aircheck.inference.batching import strings, texts
+from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.text_safety.errors import SegmentsError
+from aircheck.inference.text_safety.service import classify, load, parse_segments, window_scores
+from aircheck.settings import Settings
+from aircheck_client.schema import Segment, TextFindings
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        settings = Settings.load()
+        set_threads(settings.torch_threads)
+        self._classifier = load(settings.text_classifier, settings.text_labels, select_device(settings.device, args))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Judges the windows of all readable requests in one batch; an unreadable one fails alone."""
+        windows = [_windows(request) for request in requests]
+        readable = [part for part in windows if not isinstance(part, SegmentsError)]
+        findings = iter(classify(self._classifier, [window for part in readable for window in part]))
+        return [
+            _failure(part) if isinstance(part, SegmentsError) else _response([next(findings) for _ in part])
+            for part in windows
+        ]
+
+
+def _windows(request: Any) -> list[list[Segment]] | SegmentsError:
+    try:
+        return [
+            parse_segments(value) for value in texts(pb_utils.get_input_tensor_by_name(request, "SEGMENTS").as_numpy())
+        ]
+    except SegmentsError as error:
+        return error
+
+
+def _failure(error: SegmentsError) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
+
+
+def _response(findings: list[TextFindings]) -> Any:
+    return pb_utils.InferenceResponse(
+        [
+            pb_utils.Tensor("TEXT_SCORES", np.stack([window_scores(item) for item in findings])),
+            pb_utils.Tensor("TEXT_FINDINGS", strings([item.model_dump_json() for item in findings])),
+        ]
+    )

@@ -1,0 +1,98 @@
+"""Puts lines among neighbours, as segments of a transcript, and says what the classifier must answer for each.
+
+What a segment must score:
+
+* its own harm, whoever stands beside it;
+* nothing for a neighbour's harm: the finding belongs where the words are;
+* the harm of a passage that is cut in two, on both halves: neither is harmful alone, and both belong in the evidence;
+* nothing when the neighbour excuses it («the villain says | i will kill you»), because the two are one passage.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aircheck.inference.text_safety.passages import Passage, passages
+from aircheck.policy.taxonomy import Category
+from training.text_safety.asr_noise import Recogniser
+from training.text_safety.lines import Line
+
+# A harmful line is labelled with the categories its writer named. It may well be of these too, so nothing is taught
+# about them: neither yes nor no.
+RELATED: dict[Category, tuple[Category, ...]] = {
+    Category.HATE: (Category.HARASSMENT, Category.VIOLENT_EXTREMISM, Category.VIOLENCE_THREAT),
+    Category.HARASSMENT: (Category.HATE, Category.VIOLENCE_THREAT, Category.SELF_HARM, Category.PRIVACY_DOXXING),
+    Category.VIOLENCE_THREAT: (Category.VIOLENT_EXTREMISM, Category.HARASSMENT),
+    Category.VIOLENT_EXTREMISM: (Category.HATE, Category.VIOLENCE_THREAT),
+    Category.SELF_HARM: (Category.HARASSMENT,),
+    Category.SEXUAL: (),
+    Category.CHILD_SAFETY: (Category.PRIVACY_DOXXING,),
+    Category.ILLEGAL_GOODS: (),
+    Category.DANGEROUS_MISINFORMATION: (),
+    Category.PRIVACY_DOXXING: (Category.HARASSMENT, Category.VIOLENCE_THREAT),
+    Category.PROFANITY: (Category.HARASSMENT,),
+}
+
+CUT = {"harmful": 0.6, "lookalike": 0.5, "benign": 0.2}  # share of lines that are also shown cut in two
+SHORTEST_HALF = 3  # words
+NEIGHBOURS = {"none": 0.25, "benign": 0.5, "lookalike": 0.1, "harmful": 0.15}
+HEARD_BADLY = 0.5  # share of windows with recognition errors
+MOST_ERRORS = 0.3  # of words, in such a window
+
+
+@dataclass(frozen=True)
+class Example:
+    """A passage, the categories it must score, and those about which nothing is said. `line` is where it came from."""
+
+    passage: Passage
+    labels: frozenset[Category]
+    unsaid: frozenset[Category]
+    line: Line
+    half: bool
+
+
+def unsaid(labels: frozenset[Category]) -> frozenset[Category]:
+    return frozenset(other for label in labels for other in RELATED[label]) - labels
+
+
+class Stage:
+    """Places lines in windows. `direct` are fillers with a {core}; `rng` alone decides every draw."""
+
+    def __init__(
+        self, lines: Sequence[Line], recogniser: Recogniser, direct: Sequence[str], rng: random.Random
+    ) -> None:
+        self._pools = {kind: [line for line in lines if line.kind == kind] for kind in CUT}
+        self._recogniser = recogniser
+        self._direct = direct
+        self._rng = rng
+
+    def examples(self, lines: Sequence[Line]) -> list[Example]:
+        """Each line once whole among neighbours, and often once more cut in two."""
+        made = []
+        for line in lines:
+            made += self._placed(line, self._with_filler(line))
+            words = line.text.split()
+            if len(words) >= 2 * SHORTEST_HALF and self._rng.random() < CUT[line.kind]:
+                at = self._rng.randint(SHORTEST_HALF, len(words) - SHORTEST_HALF)
+                made += self._placed(line, (" ".join(words[:at]), " ".join(words[at:])))
+        return made
+
+    def _with_filler(self, line: Line) -> tuple[str, ...]:
+        if len(line.parts) > 1 or self._rng.random() < 0.6:
+            return line.parts
+        return (self._rng.choice(self._direct).format(core=line.text),)
+
+    def _placed(self, line: Line, parts: tuple[str, ...]) -> list[Example]:
+        before, after = self._neighbour(), self._neighbour()
+        rate = self._rng.uniform(0.0, MOST_ERRORS) if self._rng.random() < HEARD_BADLY else 0.0
+        heard = [self._recogniser.hear(text, rate, self._rng) for text in (*before, *parts, *after)]
+        mine = passages(heard)[len(before) : len(before) + len(parts)]
+        return [Example(passage, line.labels, unsaid(line.labels), line, len(parts) > 1) for passage in mine]
+
+    def _neighbour(self) -> tuple[str, ...]:
+        kind = self._rng.choices(list(NEIGHBOURS), list(NEIGHBOURS.values()))[0]
+        if kind == "none":
+            return ()
+        return (self._rng.choice(self._pools[kind]).text,)

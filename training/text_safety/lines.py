@@ -1,0 +1,162 @@
+"""Reads the policy examples under `data/` and expands their template grammars, always to the same lines.
+
+A training file holds, for one category, `harmful` and `lookalike` examples: `lines` (by hand), `split` (by hand, "|"
+cuts them into two segments) and `templates` with `slots`. `benign.yaml` holds plain talk, `frames.yaml` ways to speak
+about something harmful. A test file holds lines only. The README beside this file says how to extend them.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from aircheck.inference.text_safety.passages import normalise
+from aircheck.policy.taxonomy import Category
+
+DATA = Path(__file__).parent / "data"
+MAX_WORDS = 32
+"""Longest line, in words: what one transcript segment or two hold."""
+
+EXPANSIONS = 40  # lines drawn from each template of a category
+BENIGN_EXPANSIONS = 130  # lines drawn from each template of benign.yaml
+FRAMED = 90  # look-alikes made for each category by framing its harmful lines
+
+Kind = Literal["harmful", "lookalike", "benign"]
+_ALSO = re.compile(r"\s+\+([a-z_]+)$")
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+class DataError(ValueError):
+    """A data file is not as the README says; the message names the file and the entry."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A normalised example: one segment, or two when it is split; `labels` is empty unless it is harmful.
+
+    `category` is the file it stands in ("benign" for plain talk), so a look-alike has one as well. `source` is the
+    template it was made from, or its own text: lines of one source are alike, so a fair split keeps them together.
+    """
+
+    parts: tuple[str, ...]
+    kind: Kind
+    category: str
+    labels: frozenset[Category] = frozenset()
+    source: str = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.parts)
+
+
+def read_train(data: Path = DATA) -> list[Line]:
+    """Every training line: by hand, from templates, and harmful lines framed into look-alikes. No text twice."""
+    frames = _read(data / "train" / "frames.yaml")
+    made: list[Line] = []
+    for category in Category:
+        content = _read(data / "train" / f"{category}.yaml")
+        lines = list(_category_lines(content, category, data / "train" / f"{category}.yaml"))
+        if category.value not in frames["never_excused"]:
+            lines += _framed([line for line in lines if line.kind == "harmful"], frames, category)
+        made += lines
+    benign = _read(data / "train" / "benign.yaml")
+    path = data / "train" / "benign.yaml"
+    made += [_line(text, "benign", "benign", path) for text in benign["lines"]]
+    for text, template in _expand_all(benign["templates"], benign["slots"], BENIGN_EXPANSIONS, "benign"):
+        made.append(replace(_line(text, "benign", "benign", path), source=template))
+    return _unique(made)
+
+
+def read_test(data: Path = DATA) -> list[Line]:
+    """Every held-out line, as written."""
+    made = []
+    for category in Category:
+        path = data / "test" / f"{category}.yaml"
+        content = _read(path)
+        for key, kind in (("harmful", "harmful"), ("lookalike", "lookalike")):
+            for text in content[key] + content[f"split_{key}"]:
+                made.append(_line(text, kind, category.value, path))
+    path = data / "test" / "benign.yaml"
+    made += [_line(text, "benign", "benign", path) for text in _read(path)["lines"]]
+    return made
+
+
+def direct_frames(data: Path = DATA) -> tuple[str, ...]:
+    """Fillers around a line that change nothing about it, each with the slot {core}."""
+    return tuple(_read(data / "train" / "frames.yaml")["direct"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path.name}: cannot be read as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path.name}: expected a mapping at the top")
+    return content
+
+
+def _category_lines(content: dict[str, Any], category: Category, path: Path) -> Iterator[Line]:
+    if content["category"] != category.value:
+        raise DataError(f"{path.name}: says category '{content['category']}'; rename the file or the category")
+    for kind in ("harmful", "lookalike"):
+        part = content[kind]
+        expanded = _expand_all(part["templates"], content["slots"], EXPANSIONS, f"{category}/{kind}")
+        for text in part["lines"] + part["split"]:
+            yield _line(text, kind, category.value, path)
+        for text, template in expanded:
+            yield replace(_line(text, kind, category.value, path), source=template)
+
+
+def _line(text: str, kind: str, category: str, path: Path) -> Line:
+    also: set[Category] = set()
+    while found := _ALSO.search(text):
+        if found[1] not in set(Category):
+            raise DataError(f"{path.name}: '{text}' names the unknown category '{found[1]}'")
+        also.add(Category(found[1]))
+        text = text[: found.start()]
+    parts = tuple(normalise(part) for part in text.split("|"))
+    if not all(parts) or len(parts) > 2 or len(" ".join(parts).split()) > MAX_WORDS:
+        raise DataError(f"{path.name}: '{text}' is empty, has more than one '|', or is over {MAX_WORDS} words")
+    labels = frozenset({Category(category)} | also) if kind == "harmful" else frozenset()
+    return Line(parts, kind, category, labels, source=text)  # type: ignore[arg-type]  # kinds come from this module
+
+
+def _expand_all(templates: Sequence[str], slots: dict[str, list[str]], count: int, seed: str) -> list[tuple[str, str]]:
+    """Fillings of every template, each with the template it came from."""
+    return [
+        (text, template) for template in templates for text in _expand(template, slots, count, f"{seed}/{template}")
+    ]
+
+
+def _expand(template: str, slots: dict[str, list[str]], count: int, seed: str) -> list[str]:
+    """At most `count` different fillings of a template, the same on every run."""
+    rng = random.Random(seed)  # a string seed is hashed with SHA-512: stable across runs and versions
+    drawn: dict[str, None] = {}
+    for _ in range(count * 4):
+        drawn[_SLOT.sub(lambda slot: rng.choice(slots[slot[1]]), template)] = None
+        if len(drawn) == count:
+            break
+    return list(drawn)
+
+
+def _framed(harmful: Sequence[Line], frames: dict[str, Any], category: Category) -> list[Line]:
+    """Harmful lines reported, condemned or quoted from fiction: look-alikes, in one segment or in two."""
+    rng = random.Random(f"frames/{category}")
+    made = []
+    for core in rng.sample(list(harmful), min(FRAMED, len(harmful))):
+        frame = rng.choice(frames["reported"] if rng.random() < 0.7 else frames["reported_split"])
+        parts = tuple(normalise(part) for part in frame.format(core=core.text).split("|"))
+        if len(" ".join(parts).split()) <= MAX_WORDS:
+            made.append(replace(core, parts=parts, kind="lookalike", labels=frozenset()))
+    return made
+
+
+def _unique(lines: Sequence[Line]) -> list[Line]:
+    return list({line.text: line for line in reversed(lines)}.values())[::-1]
