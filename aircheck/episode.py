@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from aircheck.policy.decide import fold, shift
 from aircheck_client.schema import Verdict
 from preprocessing.container import Limits
+from preprocessing.errors import CorruptAudioError
 from preprocessing.windows import Episode, Window
 
 Judge = Callable[[bytes], Verdict]  # a window as WAVE bytes to its verdict, with times relative to the window
@@ -46,4 +47,6 @@ def scan(
     finally:
         for _, future in pending:
             future.cancel()
+    if not judged:
+        raise CorruptAudioError("the file holds no audio samples; was the recording cut off?")
     yield fold(judged, end_s).model_copy(update={"warnings": episode.warnings(), "recording_s": end_s})

@@ -30,10 +30,11 @@ from aircheck.triton import Triton, TritonError, find
 from aircheck.triton_log import LogLine, LogReader
 
 TOKEN_HEADER = "aircheck-token"  # gRPC callers send it as `triton-grpc-protocol-aircheck-token`
-_RESTRICTED = ("model-repository", "inference", "statistics", "logging", "trace", "shared-memory")
+_ADMINISTRATION = ("model-repository", "logging", "trace", "shared-memory")
+_RESTRICTED = (*_ADMINISTRATION, "inference", "statistics")
 _PORTS = {"grpc_port": "gRPC", "http_port": "HTTP", "metrics_port": "metrics"}
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_UNLOAD_S = 2  # what Triton needs to end after its own time-out, so that all is over within `exit_timeout_s`
+_UNLOAD_S = 5.0  # what unloading the models may take once no request is in flight
 
 
 class Server:
@@ -44,7 +45,8 @@ class Server:
         self.settings = _with_ports(settings)
         self._on_log = on_log or (lambda line: None)
         self._tail: collections.deque[str] = collections.deque(maxlen=60)
-        self._errors: list[str] = []
+        self._errors: collections.deque[str] = collections.deque(maxlen=60)
+        self._drained = threading.Event()  # on shutdown: no request is in flight any more
         self._process: subprocess.Popen[str] | None = None
         self._run_dir: Path | None = None
         self._reader: threading.Thread | None = None
@@ -93,7 +95,6 @@ class Server:
             self._process = subprocess.Popen(
                 [str(triton.binary), *triton.arguments(self._run_dir), *self._arguments()],
                 env={**os.environ, **triton.environment(), **self.settings.environment()},
-                cwd=self._run_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -116,19 +117,34 @@ class Server:
     def stop(self) -> None:
         """Stops Triton: in-flight requests get `exit_timeout_s` to finish, then everything it started is killed."""
         process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self.settings.exit_timeout_s)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its Python stubs, should any be left
-            process.wait()
-            if self._reader is not None:
-                self._reader.join(5)
-            for region in glob.glob(f"/dev/shm/{self.shm_prefix}*"):
-                Path(region).unlink(missing_ok=True)
-        if self._run_dir is not None:
-            shutil.rmtree(self._run_dir, ignore_errors=True)
+        try:
+            if process is not None:
+                process.terminate()
+                self._wait_until_stopped(process)
+        finally:  # also when a second signal interrupts the wait
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # Triton if need be, and its Python stubs
+                process.wait()
+                if self._reader is not None:
+                    self._reader.join(5)
+                for region in glob.glob(f"/dev/shm/{self.shm_prefix}*"):
+                    Path(region).unlink(missing_ok=True)
+            if self._run_dir is not None:
+                shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    def _wait_until_stopped(self, process: subprocess.Popen[str]) -> None:
+        """Requests get `exit_timeout_s`; once none is left, models get `_UNLOAD_S` to unload.
+
+        Triton 2.51 sometimes never unloads a decoupled model that has called another; nothing is lost by not waiting.
+        """
+        deadline = time.monotonic() + self.settings.exit_timeout_s
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._drained.wait(0.1):
+                deadline = min(deadline, time.monotonic() + _UNLOAD_S)
+                break
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
 
     def _arguments(self) -> list[str]:
         s = self.settings
@@ -139,7 +155,7 @@ class Server:
             f"--http-port={s.http_port}",
             f"--metrics-port={s.metrics_port}",
             f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
-            f"--exit-timeout-secs={max(0, s.exit_timeout_s - _UNLOAD_S)}",
+            f"--exit-timeout-secs={s.exit_timeout_s}",
             f"--log-verbose={s.log_verbose}",
             "--disable-auto-complete-config",  # every config.pbtxt is complete; loading each model twice is not needed
             # Audio comes in over gRPC alone: HTTP has no TLS here, so it answers health and metadata only.
@@ -153,9 +169,10 @@ class Server:
             ]
         if s.tls_client_ca:
             arguments += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={s.tls_client_ca}"]
-        if s.token:
-            secret = f"{TOKEN_HEADER}={s.token.get_secret_value()}"
-            arguments.append(f"--grpc-restricted-protocol={','.join(_RESTRICTED)}:{secret}")
+        # Without a token anybody who reaches the port may scan, but nobody may administer the server.
+        closed = _RESTRICTED if s.token else _ADMINISTRATION
+        secret = s.token.get_secret_value() if s.token else secrets.token_hex(16)
+        arguments.append(f"--grpc-restricted-protocol={','.join(closed)}:{TOKEN_HEADER}={secret}")
         return arguments
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
@@ -166,10 +183,14 @@ class Server:
             self._tail.append(raw.rstrip("\n"))
             if line.level == "error" and not line.noise:
                 self._errors.append(line.text)
-            self._on_log(line)
+            if line.drained:
+                self._drained.set()
+            with contextlib.suppress(OSError, ValueError):  # a closed terminal must not stop the reading
+                self._on_log(line)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.settings.ready_timeout_s
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by way of a proxy
         while time.monotonic() < deadline:
             status = self._running().poll()
             if status is not None:
@@ -178,7 +199,7 @@ class Server:
                 said = "\n".join(self._errors or self._tail)
                 raise TritonError(f"Triton stopped while loading (exit status {status}):\n{said}")
             try:
-                with urllib.request.urlopen(f"{self.http_url}/v2/health/ready", timeout=2):
+                with opener.open(f"{self.http_url}/v2/health/ready", timeout=2):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
@@ -200,7 +221,13 @@ def _with_ports(settings: Settings) -> Settings:
         for name in _PORTS:
             if getattr(settings, name) == 0:
                 listener = held.enter_context(socket.socket(_family(settings.host)))
-                listener.bind((settings.host, 0))
+                try:
+                    listener.bind((settings.host, 0))
+                except OSError as error:
+                    raise TritonError(
+                        f"cannot listen on '{settings.host}' ({error.strerror}); give an address of this machine with "
+                        "--host or AIRCHECK_HOST"
+                    ) from None
                 free[name] = listener.getsockname()[1]
         return settings.model_copy(update=free)
 

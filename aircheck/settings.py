@@ -10,6 +10,7 @@ because a mistyped limit that is silently ignored is worse than a server that do
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 PREFIX = "AIRCHECK_"
+_EMBEDDED_WINDOW_S = 6.0
 _CLIENT_VARIABLES = {"AIRCHECK_URL"}  # read by the command line's client side, no setting of the server
 ROOT = Path(__file__).resolve().parent.parent  # the checkout: model_repository/ and server_config/ lie beside aircheck/
 PROFILES = ROOT / "server_config" / "profiles"
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS for gRPC.")
     tls_key: Path | None = Field(None, description="PEM private key that belongs to tls_certificate.")
     tls_client_ca: Path | None = Field(None, description="PEM roots; when set, clients must present a certificate.")
-    token: SecretStr | None = Field(None, description="Shared secret that gRPC and HTTP callers must send.")
+    token: SecretStr | None = Field(None, description="Shared secret that gRPC callers must send.")
 
     # How Triton runs.
     triton: Path | None = Field(None, description="A tritonserver binary; default: nvidia-pytriton's, then the PATH.")
@@ -57,7 +59,7 @@ class Settings(BaseSettings):
     # Which models, and how they compute.
     whisper: str = Field("embedded", description="'embedded', an official openai-whisper name, or a checkpoint path.")
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
-    language: str | None = Field(None, description="Language code such as 'en'; unset: detected in each window.")
+    language: str = Field("auto", description="Language code such as 'en'; auto: detected in each window.")
     text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")
     text_labels: Path | None = Field(None, description="Label map of text_classifier: its labels to our categories.")
     acoustic_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint.")
@@ -69,7 +71,9 @@ class Settings(BaseSettings):
     torch_threads: int = Field(0, ge=0, description="Threads of each torch model on the CPU; 0: one per core.")
 
     # How audio is cut, and what is refused.
-    window_max_s: float = Field(30.0, ge=2.0, le=30.0, description="Longest window cut from an episode, in seconds.")
+    window_max_s: float | None = Field(
+        None, ge=2.0, le=30.0, description="Longest window cut from an episode, in s; unset: what suits the Whisper."
+    )
     episode_parallel_windows: int = Field(8, ge=1, le=64, description="Windows of one episode in flight at a time.")
     max_parallel_episodes: int = Field(16, ge=1, description="Episodes worked on at a time; more wait their turn.")
     max_clip_bytes: int = Field(64 * 2**20, gt=0, description="Largest encoded clip, in bytes.")
@@ -109,6 +113,17 @@ class Settings(BaseSettings):
             return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
+
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def longest_window_s(self) -> float:
+        """`window_max_s`, or what suits the Whisper: the embedded one hears windows of one or two sentences best."""
+        return self.window_max_s or (_EMBEDDED_WINDOW_S if self.whisper == "embedded" else 30.0)
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables; ``Settings.load()`` under them gives an equal object."""

@@ -15,6 +15,7 @@ _NOISE_WITHOUT_GPU = re.compile(
     r"[Uu]nable to create (?:a )?(?:cuda )?stream|CUDA memory pool|cudaGetDevice|no CUDA-capable device|"
     r"GPU metrics|Failed to get the number of CUDA devices|Cannot get CUDA device count"
 )
+_DRAINED = re.compile(r"Found 0 model versions that have in-flight inferences")
 _NOISE = re.compile(r"Polling model repository is disabled|server version|Waiting for in-flight requests")
 
 
@@ -27,6 +28,7 @@ class LogLine:
     noise: bool = False
     loading: str | None = None  # this model began to load
     loaded: str | None = None  # this model is ready
+    drained: bool = False  # shutting down: no request is in flight any more
 
 
 class LogReader:
@@ -50,5 +52,6 @@ class LogReader:
             noise,
             loading[1] if loading else None,
             loaded[1] if loaded else None,
+            bool(_DRAINED.search(text)),
         )
         return self._last

@@ -12,8 +12,8 @@ import argparse
 import json
 import os
 import platform
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rich.table import Table
 
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
-from aircheck_client import AircheckClient
+from aircheck_client import AircheckClient, Retry
 from benchmarks.clips import sample_clips
 
 MODELS = ("audio_decode", "whisper", "text_safety", "acoustic_safety", "policy")
@@ -47,8 +47,8 @@ def main() -> None:
     started = time.monotonic()
     with Server(Settings.load(grpc_port=0, http_port=0, metrics_port=0)) as server:
         ready_s = time.monotonic() - started
-        clips = sample_clips(options.recording, server.settings.window_max_s)
-        with AircheckClient(server.url) as client:
+        clips = sample_clips(options.recording, server.settings.longest_window_s())
+        with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             for clip in track(clips[:WARM_UP_CLIPS], "warming up", console=console):
                 client.scan_clip(clip)
             before = _statistics(server)
@@ -73,25 +73,18 @@ def main() -> None:
 
 def _load(client: AircheckClient, clips: list[bytes], seconds: float, in_flight: int) -> tuple[float, int, float]:
     """(audio seconds judged, clips judged, wall seconds) with `in_flight` threads that each keep one clip under way."""
-    lock, judged_s, count = threading.Lock(), 0.0, 0
     started = time.monotonic()
 
-    def work(first: int) -> None:
-        nonlocal judged_s, count
-        at = first
+    def work(first: int) -> list[float]:
+        durations_s, at = [], first
         while time.monotonic() - started < seconds:
-            verdict = client.scan_clip(clips[at % len(clips)])
+            durations_s.append(client.scan_clip(clips[at % len(clips)]).duration_s)
             at += in_flight
-            with lock:
-                judged_s += verdict.duration_s
-                count += 1
+        return durations_s
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(in_flight)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return judged_s, count, time.monotonic() - started
+    with ThreadPoolExecutor(in_flight) as pool:
+        durations_s = [one for several in pool.map(work, range(in_flight)) for one in several]
+    return sum(durations_s), len(durations_s), time.monotonic() - started
 
 
 def _statistics(server: Server) -> dict[str, dict[str, int]]:
@@ -146,7 +139,7 @@ def _conditions(settings: Settings, recording: Path, seconds: float, in_flight: 
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "whisper": settings.whisper,
         "whisper_dtype": settings.whisper_dtype,
-        "window_max_s": settings.window_max_s,
+        "window_max_s": settings.longest_window_s(),
         "recording": recording.name,
         "versions": {name: version(name) for name in packages},
     }

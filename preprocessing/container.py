@@ -7,6 +7,7 @@ them, so hostile bytes cannot reach the disk or the network (https://ffmpeg.org/
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from collections.abc import Iterator
@@ -100,6 +101,8 @@ def probe(data: bytes | memoryview, limits: Limits) -> AudioInfo:
     _check(rate, channels, duration_s, limits)
     magic = bytes(data[:4])
     dali = magic in _DALI_MAGIC and only_stream and codec in _DALI_CODECS.get(name, ())
+    if dali and name in ("flac", "ogg"):
+        dali = duration_s is not None and abs(_packets_s(data) - duration_s) < 0.1
     return AudioInfo(name, codec, rate, channels, duration_s, dali)
 
 
@@ -232,6 +235,18 @@ def _open(data: bytes | memoryview) -> Iterator[av.container.InputContainer]:
         if container.streams.audio[0].codec_context is None:
             raise UnsupportedFormatError(f"the {container.format.name} file's audio codec is unknown to FFmpeg")
         yield container
+
+
+def _packets_s(data: bytes | memoryview) -> float:
+    """Seconds that the packets themselves claim, without decoding them.
+
+    DALI reads as much as a FLAC or Ogg header states, and what lies beyond a false statement would go unheard.
+    """
+    total_s = 0.0
+    with _open(data) as container, contextlib.suppress(av.FFmpegError):
+        for packet in container.demux(container.streams.audio[0]):
+            total_s += float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+    return total_s
 
 
 def _states_length(data: bytes | memoryview, container: str) -> bool:

@@ -22,7 +22,7 @@ def test_arguments_beat_the_environment_which_beats_the_profile(monkeypatch):
     assert Settings.load(profile="gpu").whisper == "base"
     assert Settings.load(profile="gpu", whisper="tiny").whisper == "tiny"
     monkeypatch.setenv("AIRCHECK_PROFILE", "gpu")
-    assert Settings.load().window_max_s == 30
+    assert Settings.load().longest_window_s() == 30
 
 
 def test_models_load_what_the_launcher_resolved(monkeypatch):
@@ -74,3 +74,10 @@ def test_the_clients_own_variable_does_not_stop_the_server(monkeypatch):
 def test_a_token_is_not_shown_when_settings_are_printed(monkeypatch):
     monkeypatch.setenv("AIRCHECK_TOKEN", "s3cret")
     assert "s3cret" not in repr(Settings.load())
+
+
+def test_language_and_window_follow_the_whisper_that_is_chosen():
+    embedded, turbo = Settings.load(), Settings.load(whisper="turbo")
+    assert embedded.longest_window_s() < turbo.longest_window_s() == 30
+    assert turbo.language == "auto"
+    assert Settings.load(whisper="turbo", window_max_s=12).longest_window_s() == 12

@@ -16,7 +16,7 @@ def demo(
     """Start a server, scan the sample episode, show the verdict, stop the server."""
     from rich.console import Console
 
-    from aircheck.commands.serve import LogPrinter
+    from aircheck.commands.serve import LogPrinter, stop_on_sigterm
     from aircheck.server import Server, TritonError
     from aircheck.settings import ROOT, Settings, SettingsError
     from aircheck_client.cli import scan_with_progress
@@ -26,6 +26,7 @@ def demo(
     from aircheck_client.schema import Context
 
     console = Console(highlight=False)
+    stop_on_sigterm()
     recording = file or ROOT / "samples" / "episode.mp3"
     try:
         settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0)
@@ -38,6 +39,9 @@ def demo(
             with AircheckClient(server.url) as client:
                 verdict = scan_with_progress(client, recording, Context(), console)
             took_s = time.monotonic() - started
+    except KeyboardInterrupt:
+        console.print("stopped")
+        raise typer.Exit(130) from None
     except (SettingsError, TritonError, AircheckError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(2) from None

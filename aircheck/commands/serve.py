@@ -49,7 +49,7 @@ def serve(
     from aircheck.settings import Settings, SettingsError
 
     console = Console(stderr=True, highlight=False)
-    signal.signal(signal.SIGTERM, _interrupt)  # both signals end the `with` block below, which stops Triton
+    stop_on_sigterm()
     try:
         settings = Settings.load(
             profile=profile,
@@ -68,6 +68,12 @@ def serve(
             exit_timeout_s=exit_timeout,
             log_verbose=log_verbose,
         )
+        if not settings.is_loopback() and not (settings.token and settings.tls_certificate):
+            console.print(
+                f"warning: {settings.host} can be reached from other machines; without a token and TLS anybody there "
+                "may scan, and listen in",
+                style="yellow",
+            )
         started = time.monotonic()
         with Server(settings, on_log=LogPrinter(console, verbose)) as server:
             console.print(
@@ -80,7 +86,7 @@ def serve(
     except KeyboardInterrupt:
         console.print("stopped")
     except (SettingsError, TritonError) as error:
-        console.print(f"[red]error:[/] {error}", markup=True)
+        console.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
 
 
@@ -100,10 +106,15 @@ class LogPrinter:
         if line.loaded:
             took_s = time.monotonic() - self._since.get(line.loaded, time.monotonic())
             self._console.print(f"  [green]✓[/] {line.loaded:16} {took_s:5.1f} s")
-        if not self._verbose and not line.noise and line.level != "info":
+        if not self._verbose and not line.noise and line.level != "info" and line.text.strip():
             style = "red" if line.level == "error" else "yellow"
             self._console.print(line.text, style=style, markup=False)
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> Any:
-    raise KeyboardInterrupt
+def stop_on_sigterm() -> None:
+    """Makes SIGTERM end this process as Ctrl-C does: through the `with` block that stops Triton."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> Any:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

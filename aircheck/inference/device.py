@@ -15,12 +15,18 @@ def select_device(setting: str, instance: Mapping[str, str]) -> torch.device:
     (`model_instance_kind`, `model_instance_device_id`). Raises RuntimeError when a GPU is asked for and none is usable.
     """
     if setting == "auto":
-        on_gpu = instance.get("model_instance_kind") == "GPU" and torch.cuda.is_available()
-        return torch.device("cuda", int(instance["model_instance_device_id"])) if on_gpu else torch.device("cpu")
+        if instance.get("model_instance_kind") != "GPU":
+            return torch.device("cpu")
+        setting = f"cuda:{instance['model_instance_device_id']}"
     device = torch.device(setting)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"device '{setting}' was asked for, but torch sees no usable GPU; set AIRCHECK_DEVICE=cpu")
-    return device
+    if device.type == "cpu":
+        return device
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            f"device '{setting}' is wanted, but torch sees no usable GPU: update the NVIDIA driver (CUDA 13 needs 580 "
+            "or newer), or set AIRCHECK_DEVICE=cpu"
+        )
+    return torch.device("cuda", device.index or 0)
 
 
 def cpu_threads(setting: int) -> int:

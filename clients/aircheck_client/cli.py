@@ -64,7 +64,7 @@ def scan(
     errors = Console(stderr=True, highlight=False)
     try:
         context = Context(content_type=content_type, market=market, policy_pack=policy)
-        security = Tls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate else tls
+        security = Tls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate or tls_key else tls
         client = AircheckClient(url, tls=security, token=token, timeout_s=timeout)
     except ValidationError as error:
         for fault in error.errors():

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 import grpc
+from pydantic import ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from aircheck_client.errors import (
@@ -47,6 +48,10 @@ class Tls:
     ca: Path | None = None  # None: the system's roots
     certificate: Path | None = None
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a client certificate and its key belong together: give both or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Raises OSError when a file cannot be read."""
@@ -92,6 +97,8 @@ class AircheckClient:
         if token:
             self._metadata.append(("triton-grpc-protocol-aircheck-token", token))
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        if _is_loopback(url):
+            options.append(("grpc.enable_http_proxy", 0))  # a proxy cannot reach this machine's loopback
         if tls:
             self._channel = grpc.secure_channel(url, (tls if isinstance(tls, Tls) else Tls()).credentials(), options)
         else:
@@ -173,6 +180,11 @@ class AircheckClient:
             yield
         except grpc.RpcError as error:
             raise from_rpc(error, self.url, _name(source)) from None
+        except ValidationError as error:
+            raise ServerError(
+                f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
+                _name(source),
+            ) from None
         except ValueError as error:  # gRPC's way to say that the channel was closed under us
             raise ScanCancelledError(f"the client was closed: {error}", _name(source)) from None
 

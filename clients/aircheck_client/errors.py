@@ -40,7 +40,6 @@ class ServerError(AircheckError):
 _BY_CODE: dict[grpc.StatusCode, type[AircheckError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidAudioError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
     grpc.StatusCode.CANCELLED: ScanCancelledError,
     grpc.StatusCode.UNAUTHENTICATED: AuthenticationError,

@@ -34,7 +34,7 @@ def timeline(verdict: Verdict, title: str = "") -> RenderableType:
     rows.add_column("found", ratio=2)
     for start_s, heard, found in _rows(verdict):
         rows.add_row(clock(start_s), heard, found)
-    return Group(Panel(rows, title=title or None, title_align="left", border_style="dim"), decision(verdict))
+    return Group(Panel(rows, title=Text(title), title_align="left", border_style="dim"), decision(verdict))
 
 
 def decision(verdict: Verdict) -> RenderableType:
@@ -54,7 +54,8 @@ def decision(verdict: Verdict) -> RenderableType:
             )
         parts.append(Padding(table, (0, 0, 1, 0)))
     style = ACTION_STYLE[verdict.action]
-    parts.append(Text.assemble(("decision: ", "bold"), (verdict.action.upper(), style), f"  {verdict.reason}"))
+    reason = verdict.reason.removeprefix(f"{verdict.action}: ")
+    parts.append(Text.assemble(("decision: ", "bold"), (verdict.action.upper(), style), f"  {reason}"))
     parts.append(
         Text(
             f"{clock(verdict.duration_s)} of audio, policy {verdict.policy_pack} v{verdict.policy_version}, "

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import tritonclient.grpc as triton
 import trustme
+from tritonclient.utils import InferenceServerException
 
 from aircheck.server import Server, TritonError
 from aircheck.settings import Settings
@@ -49,6 +50,26 @@ def test_two_servers_run_side_by_side_and_leave_nothing_behind(small_repository)
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_paths_may_be_relative_to_where_the_user_stands(small_repository, monkeypatch):
+    monkeypatch.chdir(ROOT / "server_config")
+    with Server(Settings.load(model_repository=small_repository, policy_dir="policies", **FREE_PORTS)) as server:
+        assert triton.InferenceServerClient(server.url).is_model_ready("policy")
+
+
+def test_nobody_administers_the_server_over_the_network(small_repository):
+    with Server(Settings.load(model_repository=small_repository, **FREE_PORTS)) as server:
+        client = triton.InferenceServerClient(server.url)
+        for administer in (
+            lambda: client.register_system_shared_memory("x", "/aircheck_test", 16),
+            lambda: client.load_model("policy"),
+            lambda: client.update_log_settings({"log_verbose_level": 1}),
+            lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}),
+        ):
+            with pytest.raises(InferenceServerException, match="restricted"):
+                administer()
+        assert client.is_server_ready()
 
 
 def test_a_taken_port_is_named_with_the_setting_that_changes_it(small_repository):

@@ -85,6 +85,31 @@ def test_one_bad_clip_fails_alone_wherever_the_fault_is_found(decoder):
         assert clip.duration_s == again.duration_s
 
 
+def understated_flac():
+    """Five seconds whose STREAMINFO (the 36 low bits at byte 21 of the file) says one."""
+    data = bytearray(encode(tone(5.0), "flac"))
+    stated = int.from_bytes(data[21:26], "big")
+    data[21:26] = (stated >> 36 << 36 | 44_100).to_bytes(5, "big")
+    return bytes(data)
+
+
+def unstated_flac():
+    """Five seconds as a pipe writes them: STREAMINFO says 0, which stands for unknown."""
+    data = bytearray(encode(tone(5.0), "flac"))
+    data[21:26] = (int.from_bytes(data[21:26], "big") >> 36 << 36).to_bytes(5, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [understated_flac(), unstated_flac(), encode(tone(1.0), "vorbis") + encode(tone(4.0), "vorbis")],
+    ids=["a FLAC that states 1 s of its 5", "a FLAC from a pipe", "two Ogg streams in a chain"],
+)
+def test_all_that_a_file_holds_is_heard_whatever_its_header_states(decoder, data):
+    (clip,) = decode(decoder, data)
+    assert not isinstance(clip, Clip) or clip.duration_s == pytest.approx(5.0, abs=0.1)
+
+
 def test_more_clips_than_a_batch_holds_come_back_in_order(decoder):
     results = decode(decoder, *(wav(tone(0.05 * (n + 1))) for n in range(40)))
     np.testing.assert_allclose([clip.duration_s for clip in results], [0.05 * (n + 1) for n in range(40)], atol=1e-4)

@@ -89,7 +89,7 @@ def n_mels(name_or_path: str, *, embedded: Path | None = None) -> int:
     if name_or_path in whisper.available_models():
         return 128 if name_or_path in _OFFICIAL_WITH_128_MELS else 80
     path = embedded if name_or_path == EMBEDDED and embedded is not None else Path(name_or_path)
-    dims = _read(path).dims
+    dims = _read(path, with_weights=False).dims
     if not isinstance(dims.get("n_mels"), int):
         raise CheckpointError(f"{path}: its dims hold no number 'n_mels'; is it an openai-whisper checkpoint?")
     return int(dims["n_mels"])
@@ -112,23 +112,25 @@ def _from_file(path: Path) -> tuple[Whisper, str]:
     return _build(path, checkpoint), checkpoint.version or _sha256(path)
 
 
-def _read(path: Path) -> _Checkpoint:
+def _read(path: Path, with_weights: bool = True) -> _Checkpoint:
     if not path.is_file():
         raise CheckpointError(
             f"whisper '{path}': neither a file nor a known model; use '{EMBEDDED}', the path of a .pt or .safetensors "
             f"file, or one of: {', '.join(whisper.available_models())}"
         )
-    readers = {".safetensors": _read_safetensors, ".pt": _read_pt}
-    if path.suffix not in readers:
-        raise CheckpointError(f"{path}: a Whisper checkpoint is a .pt or a .safetensors file, not '{path.suffix}'")
-    return readers[path.suffix](path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, with_weights)
+    if path.suffix == ".pt":
+        return _read_pt(path)
+    raise CheckpointError(f"{path}: a Whisper checkpoint is a .pt or a .safetensors file, not '{path.suffix}'")
 
 
-def _read_safetensors(path: Path) -> _Checkpoint:
+def _read_safetensors(path: Path, with_weights: bool) -> _Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys() if with_weights else ()
+            state = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error}); is it truncated?") from error
     try:

@@ -77,7 +77,7 @@ class TritonPythonModel:
             judge=lambda wav: _judge(wav, context),
             executor=self._windows,
             limits=self._limits,
-            window_max_s=self._settings.window_max_s,
+            window_max_s=self._settings.longest_window_s(),
             parallel=self._settings.episode_parallel_windows,
         )
         for verdict in verdicts:

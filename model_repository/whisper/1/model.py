@@ -27,7 +27,9 @@ class TritonPythonModel:
         device = select_device(settings.device, args)
         dtype = select_dtype(settings.whisper_dtype, device)
         whisper = load(settings.whisper, device, dtype, embedded=EMBEDDED_CHECKPOINT)
-        self.engine = WhisperEngine(whisper, DecodingOptions(language=settings.language))
+        self.engine = WhisperEngine(
+            whisper, DecodingOptions(language=None if settings.language == "auto" else settings.language)
+        )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         windows = [_windows(request) for request in requests]
