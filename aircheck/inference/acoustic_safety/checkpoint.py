@@ -18,6 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 
 from aircheck.inference.acoustic_safety.classifier import SAMPLE_RATE, Detections, check_windows
 from aircheck.inference.acoustic_safety.errors import LabelMapError, WeightsError
+from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.label_map import LabelMap
 from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans
 from aircheck_client.schema import AcousticFindings
@@ -52,7 +53,7 @@ class _Slices:
 
 
 class CheckpointAcousticClassifier:
-    """A transformers checkpoint behind a `LabelMap`; events the map leaves out are absent from `events`."""
+    """A transformers checkpoint behind a `LabelMap`; events the map leaves out are not in `events` and score 0."""
 
     def __init__(
         self,
@@ -124,12 +125,13 @@ class CheckpointAcousticClassifier:
             padded = np.pad(audible, (0, window))  # the last sliding window may reach past the end
             clips += [padded[start : start + window] for start in plan.starts]
         chances = self._scores(clips) if clips else np.zeros((0, len(self.events)), dtype=np.float32)
-        scores, findings, at = np.zeros((len(waveforms), len(self.events)), dtype=np.float32), [], 0
+        scores, findings, at = np.zeros((len(waveforms), len(EVENTS)), dtype=np.float32), [], 0
+        columns = [EVENTS.index(event) for event in self.events]
         for row, (duration_s, plan) in enumerate(zip(durations_s, plans, strict=True)):
             mine = chances[at : at + len(plan.starts)]
             at += len(plan.starts)
             grid = self._grid(mine, plan)
-            scores[row] = grid.max(axis=0, initial=0.0)
+            scores[row, columns] = grid.max(axis=0, initial=0.0)
             spans = find_spans(grid, self.events, self._labels.hop_s, duration_s, self._rules)
             findings.append(AcousticFindings(model=self.name, model_version=self.version, spans=spans))
         return Detections(scores, tuple(findings))

@@ -18,7 +18,7 @@ WINDOW_SAMPLES = 30 * SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Detections:
-    """One batch's answers: scores fp32 [batch, events], each event's highest probability, and the spans."""
+    """One batch's answers: scores fp32 [batch, len(EVENTS)], each event's highest probability, and the spans."""
 
     scores: NDArray[np.float32]
     findings: tuple[AcousticFindings, ...]
@@ -29,7 +29,7 @@ class AcousticClassifier(Protocol):
 
     name: str
     version: str
-    events: tuple[str, ...]
+    events: tuple[str, ...]  # those that it can hear, in the order of EVENTS
 
     def classify(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> Detections:
         """Scores and findings of 16 kHz windows, shape = (batch, 480000), zero-padded after their durations, s."""
