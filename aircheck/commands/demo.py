@@ -55,7 +55,7 @@ def demo(
     if settings.whisper == "embedded":
         console.print(
             "The embedded models were trained on synthetic speech and sounds. For human speech bring real weights, for "
-            "example: aircheck serve --whisper turbo",
+            "example: .venv/bin/aircheck serve --whisper turbo",
             style="yellow",
         )
     console.print("\n[bold]Next[/]  make serve                          start a server and keep it")
