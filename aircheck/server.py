@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 
 from aircheck.settings import Settings
-from aircheck.triton import Triton, TritonError, find
+from aircheck.triton import TritonError, find
 from aircheck.triton_log import LogLine, LogReader
 
 TOKEN_HEADER = "aircheck-token"  # gRPC callers send it as `triton-grpc-protocol-aircheck-token`
@@ -255,6 +255,3 @@ def _reachable(host: str) -> str:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-__all__ = ["Server", "Triton", "TritonError"]

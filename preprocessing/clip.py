@@ -82,13 +82,10 @@ class ClipDecoder:
     def decode(self, encoded: Sequence[np.ndarray]) -> list[Clip | AudioError]:
         """Clips in the order of `encoded` (uint8 [bytes] each); one that cannot be decoded is an AudioError instead."""
         prepared = list(self._pool.map(self._prepare, encoded))
-        good = [i for i, item in enumerate(prepared) if not isinstance(item, AudioError)]
-        results: list[Clip | AudioError] = [item if isinstance(item, AudioError) else _LOST for item in prepared]
-        for first in range(0, len(good), self._max_batch_size):
-            part = good[first : first + self._max_batch_size]
-            for i, result in zip(part, self._run([prepared[i] for i in part]), strict=True):  # type: ignore[misc]
-                results[i] = result
-        return results
+        good = [item for item in prepared if not isinstance(item, AudioError)]
+        batches = (good[first : first + self._max_batch_size] for first in range(0, len(good), self._max_batch_size))
+        decoded = (result for batch in batches for result in self._run(batch))
+        return [item if isinstance(item, AudioError) else next(decoded) for item in prepared]
 
     def _prepare(self, encoded: np.ndarray) -> np.ndarray | AudioError:
         """Bytes that DALI can decode; never raises for bad audio."""
@@ -124,9 +121,6 @@ class ClipDecoder:
         if samples == 0:
             return CorruptAudioError("the file holds no audio samples; was the recording cut off?")
         return Clip(waveform, log_mel, min(samples, N_SAMPLES) / SAMPLE_RATE_HZ)
-
-
-_LOST: AudioError = CorruptAudioError("the clip was not decoded")
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -17,8 +17,9 @@ def demo(
     from rich.console import Console
 
     from aircheck.commands.serve import LogPrinter, stop_on_sigterm
-    from aircheck.server import Server, TritonError
+    from aircheck.server import Server
     from aircheck.settings import ROOT, Settings, SettingsError
+    from aircheck.triton import TritonError
     from aircheck_client.cli import scan_with_progress
     from aircheck_client.client import AircheckClient
     from aircheck_client.errors import AircheckError

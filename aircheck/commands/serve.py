@@ -45,8 +45,9 @@ def serve(
 
     Stop it with Ctrl-C or SIGTERM.
     """
-    from aircheck.server import Server, TritonError
+    from aircheck.server import Server
     from aircheck.settings import Settings, SettingsError
+    from aircheck.triton import TritonError
 
     console = Console(stderr=True, highlight=False)
     stop_on_sigterm()

@@ -23,9 +23,9 @@ from locust.env import Environment
 
 grpc.experimental.gevent.init_gevent()  # before the first channel: gRPC's waits become gevent's
 
-from aircheck_client import AircheckClient, AircheckError, Retry  # noqa: E402
-from aircheck_client.schema import Verdict  # noqa: E402
-from benchmarks.clips import sample_clips  # noqa: E402
+from aircheck_client import AircheckClient, AircheckError, Retry  # noqa: E402 (after gevent is in place)
+from aircheck_client.schema import Verdict  # noqa: E402 (likewise)
+from benchmarks.clips import sample_clips  # noqa: E402 (likewise)
 
 DEFAULT_RUN_S, LONGEST_RUN_S = 60, 3600
 SAMPLE = Path(__file__).parents[2] / "samples" / "episode.mp3"

@@ -26,7 +26,6 @@ from pydantic import ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from aircheck_client.errors import (
-    AircheckError,
     InvalidAudioError,
     ScanCancelledError,
     ServerError,
@@ -269,6 +268,3 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-__all__ = ["DEFAULT_URL", "AircheckClient", "AircheckError", "Retry", "Tls"]

@@ -15,8 +15,9 @@ import tritonclient.grpc as triton
 import trustme
 from tritonclient.utils import InferenceServerException
 
-from aircheck.server import Server, TritonError
+from aircheck.server import Server
 from aircheck.settings import Settings
+from aircheck.triton import TritonError
 from aircheck_client import AircheckClient, AircheckError, AuthenticationError, Retry, Tls, UnavailableError
 from support.audio import encode, silence
 from support.triton import FREE_PORTS
@@ -148,6 +149,20 @@ def test_serve_reports_each_model_and_stops_in_order_on_a_signal(small_repositor
         rest = process.stderr.read()
         assert process.wait(30) == 0, rest
     assert "stopped" in rest
+
+
+def test_a_server_told_to_stop_ends_within_its_exit_timeout_whatever_is_in_flight():
+    server = Server(Settings.load(exit_timeout_s=3, **FREE_PORTS))
+    server.start()
+    client = AircheckClient(server.url, retry=Retry(attempts=1))
+    stream = client.stream(encode(silence(1800.0), "mp3"))  # minutes of work
+    next(stream)
+    started = time.monotonic()
+    server.stop()
+    assert time.monotonic() - started < 15  # not a measurement: the default time-out alone is 30 s
+    with pytest.raises(AircheckError, match=server.url):
+        list(stream)
+    assert not shared_memory(server)
 
 
 def test_a_killed_server_is_a_clear_error_for_its_clients():

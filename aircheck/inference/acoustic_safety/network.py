@@ -13,7 +13,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks  # type: ignore[import-untyped]
+from torchaudio.functional import melscale_fbanks
 
 from aircheck.inference.acoustic_safety.events import EVENTS
 
