@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from aircheck.policy.errors import PolicyError, UnknownPackError
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category, Event
+from aircheck.yaml_files import parse
 from aircheck_client.schema import Action, Context, Segment, Severity
 
 CONTENT_TYPES: tuple[str, ...] = get_args(Context.model_fields["content_type"].annotation)
@@ -263,12 +264,9 @@ def load_pack(path: Path) -> PolicyPack:
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path}: cannot read the policy pack: {error}") from error
     try:
-        repeated = _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader))
-        data = yaml.safe_load(text)
+        data = parse(text)
     except yaml.YAMLError as error:
         raise PolicyError(f"{path}: not valid YAML: {error}") from error
-    if repeated:
-        raise PolicyError(f"{path}: {repeated}")
     if not isinstance(data, dict):
         raise PolicyError(
             f"{path}: holds {type(data).__name__}, not a mapping; a pack starts with name, version and description"
@@ -281,24 +279,6 @@ def load_pack(path: Path) -> PolicyPack:
     if path.stem != pack.name:
         raise PolicyError(f"{path}: name: {pack.name!r} differs from the file's name; rename one of them")
     return pack
-
-
-def _repeated_key(node: yaml.Node | None) -> str:
-    """The first key written twice in one mapping: YAML forbids it, PyYAML silently keeps the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    return f"key {key.value!r} is repeated in line {key.start_mark.line + 1}; keep one of the two"
-                seen.add(key.value)
-            if found := _repeated_key(value):
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            if found := _repeated_key(item):
-                return found
-    return ""
 
 
 def _fault(details: Any) -> str:

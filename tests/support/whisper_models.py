@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 import whisper
+from safetensors.torch import save_file
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper
 
@@ -30,6 +33,31 @@ def random_whisper(n_mels: int, n_vocab: int, n_state: int = 64) -> Whisper:
         for projection in (block.cross_attn.query, block.cross_attn.key, block.cross_attn.out):
             torch.nn.init.normal_(projection.weight, std=4 * n_state**-0.5)
     return model.eval().requires_grad_(False)
+
+
+def tiny_whisper(n_mels: int = 80, n_vocab: int = 51864, n_state: int = 16, seed: int = 0) -> Whisper:
+    """The smallest useful Whisper of random weights, for what does not depend on what is said."""
+    torch.manual_seed(seed)
+    model = Whisper(ModelDimensions(n_mels, 1500, n_state, 2, 1, n_vocab, 448, n_state, 2, 1))
+    torch.nn.init.normal_(model.decoder.positional_embedding)
+    return model.eval().requires_grad_(False)
+
+
+def state_of(model: Whisper) -> dict[str, Tensor]:
+    """Copies of the model's weights."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def save_pt(model: Whisper, path: Path) -> Path:
+    """As openai-whisper's own checkpoints."""
+    torch.save({"dims": asdict(model.dims), "model_state_dict": state_of(model)}, path)
+    return path
+
+
+def save_safetensors(model: Whisper, path: Path, **metadata: str) -> Path:
+    """As the server's own checkpoints."""
+    save_file(state_of(model), path, {"dims": json.dumps(asdict(model.dims)), **metadata})
+    return path
 
 
 def log_mel(samples: np.ndarray, n_mels: int = 80) -> Tensor:

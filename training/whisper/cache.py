@@ -1,6 +1,6 @@
 """Encode training windows once, so that the decoder can be trained alone at an eighth of the cost.
 
-Usage: python -m training.whisper.cache WEIGHTS.safetensors SHARD... --out CACHE --batches 500
+Usage: python -m training.whisper.cache WEIGHTS.safetensors SHARD... --sounds SOUNDS --out CACHE --batches 500
 
 Writes CACHE/NNNNN.safetensors, one batch each: fp16 features of the frozen encoder and what the decoder should say.
 `train --cache CACHE` trains the decoder on them. An interrupted run goes on at the first batch that is missing.
@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.whisper.model import encode, load
+from aircheck.inference.whisper.checkpoint import from_path
+from training.whisper.model import encode, mixed_precision
 from training.whisper.windows import Corpus, WindowMaker, phone_table
 
 
@@ -34,25 +35,28 @@ class Encoded:
 
 def read(folder: Path, rng: random.Random) -> Iterator[Encoded]:
     """Cached batches for ever, in a new order each time round."""
-    files = sorted(folder.rglob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError(f"{folder}: no cached batches; write some with python -m training.whisper.cache")
     while True:
+        files = sorted(folder.rglob("*.safetensors"))  # another process may still be adding some
+        if not files:
+            raise FileNotFoundError(f"{folder}: no cached batches; write some with python -m training.whisper.cache")
         for path in rng.sample(files, len(files)):
             tensors = load_file(path)
-            yield Encoded(**{**tensors, "audio": tensors["audio"].bfloat16(), "guide": tensors["guide"].bool()})
+            yield Encoded(**{**tensors, "guide": tensors["guide"].bool()})
 
 
 @torch.no_grad()
-def write(weights: Path, shards: list[Path], out: Path, batches: int, positions: int, seed: int) -> None:
+def write(weights: Path, shards: list[Path], sounds: Path, out: Path, batches: int, positions: int, seed: int) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     out.mkdir(parents=True, exist_ok=True)
     done = len(list(out.glob("*.safetensors")))
-    model, maker = load(weights).eval().to(device), WindowMaker(Corpus(shards, phone_table(shards)), seed + done)
+    model, maker = (
+        from_path(weights).eval().to(device),
+        WindowMaker(Corpus(shards, phone_table(shards)), sounds, seed + done),
+    )
     begun, windows = time.time(), 0
     for number in range(done, batches):
         batch = maker.batch(positions)
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             audio, bias = encode(model, batch.mel.to(device), batch.floor.to(device))
         tensors = {"audio": audio.half(), "bias": bias, "inputs": batch.inputs, "targets": batch.targets}
         partial = out / f"{number:05}.partial"
@@ -67,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="safetensors whose encoder is used")
     parser.add_argument("shards", type=Path, nargs="+", help="shards written by speak.py, without suffix")
+    parser.add_argument("--sounds", type=Path, required=True, help="written by sounds.py, without suffix")
     parser.add_argument("--out", type=Path, required=True, help="folder to fill")
     parser.add_argument("--batches", type=int, default=500)
     parser.add_argument("--positions", type=int, default=8000, help="encoder positions in a batch, 4 MB of disk")
@@ -74,7 +79,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
-    write(o.weights, o.shards, o.out, o.batches, o.positions, o.seed)
+    write(o.weights, o.shards, o.sounds, o.out, o.batches, o.positions, o.seed)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import torch
 from scipy.signal import resample_poly
 from whisper.audio import mel_filters
 
+from training.whisper.channel import through_a_channel
 from training.whisper.text import Grammar, draw, plain
 
 SAMPLE_RATE = 16000
@@ -32,6 +33,17 @@ LOUD = 0.01  # share of the peak that counts as speech
 MAIN_ACCENTS = ["en-us", "en-gb"]
 OTHER_ACCENTS = ["en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbcwmd", "en-gb-x-gbclan"]
 VARIANTS = ["", *(f"+m{i}" for i in range(1, 9)), *(f"+f{i}" for i in range(1, 6))]
+NAMED_VARIANTS = [  # without croaking, whispering and robot voices
+    f"+{name}"
+    for name in (
+        "Alex Alicia Andy Denis Diogo Gene Henrique Hugo Jacky Marco Mario Mike Nguyen anika antonio aunty belinda "
+        "benjamin boris caleb david ed grandpa gustave iven iven2 john klatt klatt2 klatt3 klatt4 marcelo max michel "
+        "miguel norbert pablo paul pedro rob robert sandro shelby travis victor zac"
+    ).split()
+]
+HELD_OUT_VARIANTS = [  # never trained on, nor their near relatives (edward2, steph2, steph3)
+    f"+{name}" for name in "Andrea Annie Lee Michael adam edward grandma linda quincy steph".split()
+]
 FLITE_VOICES = ["slt", "rms", "awb", "kal16"]
 
 ARPABET = dict(  # flite's phones -> espeak-ng's mnemonics, so that one label serves both voices
@@ -126,10 +138,11 @@ class Espeak:
 
     def speak(self, text: str, rng: random.Random) -> Spoken:
         """Speak in any accent, variant, rate and pitch; 40 % keep the default pitch, as most callers do."""
-        accent = rng.choice(MAIN_ACCENTS) if rng.random() < 0.8 else rng.choice(OTHER_ACCENTS)
+        accent = rng.choice(MAIN_ACCENTS) if rng.random() < 0.7 else rng.choice(OTHER_ACCENTS)
         usual = rng.random() < 0.4
-        pitch, spread = (50, 50) if usual else (rng.randint(25, 75), rng.randint(20, 80))
-        return self.speak_as(text, accent + rng.choice(VARIANTS), rng.randint(120, 195), pitch, spread)
+        pitch, spread = (50, 50) if usual else (rng.randint(20, 80), rng.randint(20, 80))
+        variant = rng.choice(VARIANTS if rng.random() < 0.5 else NAMED_VARIANTS)
+        return self.speak_as(text, accent + variant, rng.randint(115, 205), pitch, spread)
 
     def speak_as(self, text: str, voice: str, rate: int, pitch: int = 50, spread: int = 50) -> Spoken:
         """voice: such as en-us+f2; rate: words a minute; pitch and spread (its range): 0 to 100."""
@@ -187,13 +200,17 @@ class Flite:
             item = self.lib.item_next(C.c_void_p(item))
 
     def speak(self, text: str, rng: random.Random) -> Spoken:
-        """Speak in any voice, 60 % stretched or hurried."""
-        return self.speak_as(text, rng.choice(FLITE_VOICES), 1.0 if rng.random() < 0.4 else rng.uniform(0.85, 1.25))
+        """Speak in any voice, 60 % stretched or hurried, half at another pitch."""
+        stretch = 1.0 if rng.random() < 0.4 else rng.uniform(0.85, 1.25)
+        return self.speak_as(
+            text, rng.choice(FLITE_VOICES), stretch, 1.0 if rng.random() < 0.5 else rng.uniform(0.8, 1.25)
+        )
 
-    def speak_as(self, text: str, name: str, stretch: float) -> Spoken:
-        """name: one of FLITE_VOICES; stretch: of durations, 1 as the voice was made."""
+    def speak_as(self, text: str, name: str, stretch: float, pitch: float = 1.0) -> Spoken:
+        """name: one of FLITE_VOICES; stretch of durations and pitch: 1 as the voice was made."""
         voice = self.voices[name]
-        self.lib.feat_set_float(C.c_void_p(voice.contents.features), b"duration_stretch", C.c_float(stretch))
+        for feature, value in ((b"duration_stretch", stretch), (b"f0_shift", pitch)):
+            self.lib.feat_set_float(C.c_void_p(voice.contents.features), feature, C.c_float(value))
         utterance = C.c_void_p(self.lib.flite_synth_text(text.encode(), voice))
         try:
             wave = C.cast(C.c_void_p(self.lib.utt_wave(utterance)), C.POINTER(_Wave)).contents
@@ -248,7 +265,7 @@ def speak(job: Job) -> Utterance | None:
         filled.append(max(filled[-1], at.get(word, filled[-1])))
     spans = [(filled[i], next((s for s in filled[i + 1 :] if s > filled[i]), seconds)) for i in range(count)]
     phones = [(max(0.0, s - shift), name) for s, name in spoken.phones]
-    return Utterance(spoken.voice, log_mel(x), phones, spans)
+    return Utterance(spoken.voice, log_mel(through_a_channel(x, random.Random(job.seed + 1))), phones, spans)
 
 
 def phone_frames(utterance: Utterance, names: dict[str, int]) -> np.ndarray:
@@ -275,7 +292,7 @@ def write(jobs: list[Job], out: Path, workers: int | None) -> None:
                 phones.append(phone_frames(utterance, names))
                 words += utterance.words
                 word_offsets.append(len(words))
-                texts.append(" ".join(plain(job.text)))
+                texts.append(job.text)
                 voices.append(f"{job.engine}/{utterance.voice}")
             if done % 2000 == 0:
                 print(

@@ -1,4 +1,5 @@
-"""Sentences for the synthetic voices: a grammar of everyday speech, found prose, and words drawn by frequency.
+"""Sentences for the synthetic voices, cased and punctuated: a grammar of everyday speech, the lines of the text safety
+recipe, found prose, and words drawn by frequency.
 
 Usage: python -m training.whisper.text --count 20 --seed 1      prints sentences with the source of each
 """
@@ -6,17 +7,33 @@ Usage: python -m training.whisper.text --count 20 --seed 1      prints sentences
 import argparse
 import functools
 import glob
+import gzip
 import hashlib
 import random
 import re
 import sysconfig
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from wordfreq import top_n_list, zipf_frequency
 
+from training.text_safety.lines import read_train
+
 HERE = Path(__file__).parent
 WORDNET = Path("/usr/share/wordnet")  # Debian: wordnet-base; its glosses quote examples of everyday use
-SHARES = {"grammar": 0.52, "pair": 0.04, "wordnet": 0.26, "docstrings": 0.06, "frequency": 0.12}
+FORTUNES = Path("/usr/share/games/fortunes")  # Debian: fortunes, fortunes-min; those in ROT13 or not prose are left out
+BOOKS = Path("/usr/share/doc/anarchism/markdown")  # Debian: anarchism; a book-length FAQ of natural prose
+PACKAGES = ("wordnet-base", "fortunes", "fortunes-min", "anarchism")
+SHARES = {
+    "grammar": 0.36,
+    "pair": 0.04,
+    "safety": 0.12,
+    "prose": 0.16,
+    "wordnet": 0.16,
+    "docstrings": 0.04,
+    "frequency": 0.12,
+}
 MAX_WORDS = 18  # about 8 s at 125 words a minute
 
 _word = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)?")
@@ -72,8 +89,20 @@ def number(n: int) -> str:
 
 
 def plain(text: str) -> list[str]:
-    """Lower-case words of a sentence, apostrophes kept: what the model is taught to write."""
+    """Lower-case words of a sentence, apostrophes kept: what word error rates compare."""
     return [w.lower() for w in _word.findall(text.replace("-", " "))]
+
+
+def written(text: str) -> str:
+    """A sentence as Whisper writes it: a capital letter first, a full stop last, no hyphens, single spaces."""
+    text = " ".join(text.replace("-", " ").split()).strip(" ,;")
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def cased(text: str) -> str:
+    """Lower-case words with the capitals that names and the word I have in prose."""
+    return re.sub(r"[a-z']+", lambda m: usual_case().get(m[0], m[0]), text)
 
 
 class Grammar:
@@ -165,9 +194,16 @@ def wordnet_examples() -> list[str]:
         for quoted in re.findall(r'"([^"]*)"', path.read_text(errors="replace")):
             if re.fullmatch(r"[A-Za-z',;.!? -]+", quoted) and not re.search(r"(?<=\s)(?!I\b)[A-Z]", quoted):
                 text = quoted.replace("-", " ").replace("`", "'").strip(" ,;")
-                if len(plain(text)) >= 3 and acceptable(text):
-                    found.add(text)
+                if len(plain(text)) >= 3 and acceptable(text) and not re.search("[;.]", text.rstrip(".")):
+                    found.add(cased(text))
     return sorted(found)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Plain sentences of running prose: words, commas and a full stop, question or exclamation mark."""
+    for found in re.split(r"(?<=[.!?])\s+", re.sub(r"\s+([,.!?])", r"\1", " ".join(text.split()))):
+        if re.fullmatch(r"[A-Z][A-Za-z' ,-]+[.!?]", found) and len(plain(found)) >= 4 and acceptable(found):
+            yield found
 
 
 @functools.cache
@@ -182,12 +218,48 @@ def docstring_prose(limit: int = 20000) -> list[str]:
             except (OSError, UnicodeDecodeError):
                 continue
             for doc in re.findall(r'"""(.*?)"""', source, re.S):
-                for text in re.split(r"(?<=[.!?])\s", " ".join(doc.split())):
-                    if re.fullmatch(r"[A-Za-z' ,.!?]+", text) and len(plain(text)) >= 4 and acceptable(text):
-                        found.add(text.strip())
+                found.update(sentences(doc))
             if len(found) > limit:
                 return sorted(found)
     return sorted(found)
+
+
+@functools.cache
+def package_prose() -> list[str]:
+    """Plain sentences in the texts that Debian's packages carry; read at run time, never stored."""
+    found: set[str] = set()
+    for path in sorted(FORTUNES.glob("*")):
+        if not path.suffix:
+            for saying in path.read_text(errors="replace").split("\n%\n"):
+                found.update(sentences(saying))
+    for path in sorted(BOOKS.glob("*.md.gz")):
+        text = re.sub(
+            r"\[([^\]]*)\]\([^)]*\)|[*_`>#]", r"\1", gzip.decompress(path.read_bytes()).decode(errors="replace")
+        )
+        for paragraph in re.split(r"\n\s*\n", text):
+            found.update(sentences(paragraph))
+    return sorted(found)
+
+
+@functools.cache
+def usual_case() -> dict[str, str]:
+    """Words that prose mostly writes with a capital inside a sentence (names, days, I'm) -> as it writes them."""
+    counts: dict[str, Counter[str]] = {}
+    grammar = Grammar()
+    names = [entry for slot in grammar.slots.values() for entry in slot]
+    for text in (*package_prose(), *docstring_prose(), *(f"The {name}" for name in names)):
+        for word in _word.findall(text)[1:]:
+            counts.setdefault(word.lower(), Counter())[word] += 1
+    usual = {low: seen.most_common(1)[0][0] for low, seen in counts.items()}
+    return {low: word for low, word in usual.items() if word != low and not word.isupper()} | {
+        low: "I" + low[1:] for low in ("i", "i'm", "i'll", "i've", "i'd")
+    }
+
+
+@functools.cache
+def safety_lines() -> list[str]:
+    """The training lines of the text safety recipe: a model must hear a word before anybody can flag it."""
+    return sorted({cased(line.text) for line in read_train() if acceptable(line.text)})
 
 
 @functools.cache
@@ -204,8 +276,13 @@ def held_out() -> list[str]:
 
 
 def draw(rng: random.Random, grammar: Grammar) -> tuple[str, str]:
-    """One (source, sentence); sources are mixed as SHARES says."""
-    forbidden = _forbidden()
+    """One (source, sentence as Whisper writes it); sources are mixed as SHARES says."""
+    found = {
+        "wordnet": wordnet_examples,
+        "docstrings": docstring_prose,
+        "prose": package_prose,
+        "safety": safety_lines,
+    }
     while True:
         source = rng.choices(list(SHARES), list(SHARES.values()))[0]
         match source:
@@ -213,15 +290,15 @@ def draw(rng: random.Random, grammar: Grammar) -> tuple[str, str]:
                 text = grammar.sentence(rng)
             case "pair":
                 text = grammar.sentence(rng) + " " + grammar.sentence(rng)
-            case "wordnet":
-                text = rng.choice(wordnet_examples())
-            case "docstrings":
-                text = rng.choice(docstring_prose())
-            case _:
+            case "frequency":
                 words, weights = frequent_words()
-                text = " ".join(rng.choices(words, weights, k=rng.randint(3, 12)))
-        if acceptable(text) and tuple(plain(text)) not in forbidden:
-            return source, text
+                text = cased(" ".join(rng.choices(words, weights, k=rng.randint(3, 12))))
+            case _:
+                if not found[source]():
+                    raise FileNotFoundError(f"no {source} sentences found: install Debian's {', '.join(PACKAGES)}")
+                text = rng.choice(found[source]())
+        if acceptable(text) and tuple(plain(text)) not in _forbidden():
+            return source, written(text)
 
 
 @functools.cache

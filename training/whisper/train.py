@@ -1,6 +1,6 @@
 """Fine-tune the small Whisper on synthetic speech.
 
-Usage: python -m training.whisper.train START.safetensors SHARD... --out RUN --minutes 75
+Usage: python -m training.whisper.train START.safetensors SHARD... --sounds SOUNDS --out RUN --minutes 75
 
 Writes RUN/checkpoint.pt (resumes from it when started again) and RUN/model.safetensors (moving average of the weights)
 every few minutes. The same command runs on a GPU.
@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 from whisper.model import Whisper
 
+from aircheck.inference.whisper.checkpoint import from_path
 from training.whisper.cache import Encoded, read
-from training.whisper.model import decode, encode, load, save
+from training.whisper.model import decode, encode, fast_dtype, mixed_precision, save
 from training.whisper.windows import EOT, N_VOCAB, NO_SPEECH, T0, Batch, Corpus, WindowMaker, phone_table
 
 
@@ -35,6 +36,7 @@ from training.whisper.windows import EOT, N_VOCAB, NO_SPEECH, T0, Batch, Corpus,
 class Options:
     start: Path  # weights to begin from
     shards: list[Path]  # data written by speak.py
+    sounds: Path  # written by sounds.py
     out: Path
     minutes: float  # wall-clock time of the whole schedule; a resumed run goes on where it stopped
     rate: float = 5e-4  # peak learning rate
@@ -85,7 +87,7 @@ def losses(
     device, parts, frames = vocabulary.used.device, {}, batch.guide.shape[-1]
     inputs, targets, guide = (t.to(device) for t in (batch.inputs, batch.targets, batch.guide))
     if isinstance(batch, Encoded):
-        audio, bias = batch.audio.to(device), batch.bias.to(device)
+        audio, bias = batch.audio.to(device, fast_dtype(device.type)), batch.bias.to(device)
     else:
         audio, bias = encode(model, batch.mel.to(device), batch.floor.to(device))
         phones = head(audio[:, :frames]).float().flatten(0, 1)
@@ -120,7 +122,7 @@ def share_gradients(parameters: list[Tensor], elapsed: float, processes: int) ->
 def draw_batches(o: Options, corpus: Corpus, seed: int) -> Iterator[Batch | Encoded]:
     if o.cache:
         yield from read(o.cache, random.Random(seed))
-    maker = WindowMaker(corpus, seed)
+    maker = WindowMaker(corpus, o.sounds, seed)
     while True:
         yield maker.batch(o.positions)
 
@@ -135,7 +137,7 @@ def train(rank: int, o: Options, device: str, threads: int) -> None:
     earlier = torch.load(o.head, map_location=device, weights_only=True) if o.head and not resumed else resumed
     phones = earlier["phones"] if earlier else phone_table(o.shards)
     corpus = Corpus(o.shards, phones)
-    model = load(o.start).to(device)
+    model = from_path(o.start).to(device)
     head = nn.Linear(model.dims.n_audio_state, len(phones) + 1).to(device)
     whole = list((model.decoder if o.cache else model).parameters())
     own = [] if o.cache else list(head.parameters())
@@ -167,7 +169,7 @@ def train(rank: int, o: Options, device: str, threads: int) -> None:
         for group in optimiser.param_groups:
             group["lr"] = group["scale"] * learning_rate(step, elapsed / 60 / o.minutes, o.rate)
         batch = next(batches)
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             parts = losses(model, head, batch, vocabulary, o)
         loss = torch.stack(list(parts.values())).sum()
         optimiser.zero_grad()
@@ -201,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("start", type=Path, help="safetensors to begin from")
     parser.add_argument("shards", type=Path, nargs="+", help="shards written by speak.py, without suffix")
+    parser.add_argument("--sounds", type=Path, required=True, help="written by sounds.py, without suffix")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--head", type=Path, help="an earlier stage's checkpoint.pt, whose phone head to go on with")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 from torch import Tensor
+from whisper.audio import mel_filters
 from whisper.tokenizer import get_tokenizer
 
 from training.whisper.model import tail_positions
-from training.whisper.sounds import sound
 from training.whisper.speak import log_mel
 
 TOKENIZER = get_tokenizer(multilingual=False)
@@ -25,11 +25,12 @@ DIGITAL_SILENCE = -10.0  # log10 mel power of zeros
 
 # mel frames of a batch's windows: share of batches, most utterances in one window
 LENGTHS: dict[int, tuple[float, int]] = {
-    400: (0.10, 1), 600: (0.20, 2), 800: (0.25, 3), 1000: (0.25, 3), 1240: (0.17, 4), 3000: (0.03, 9),
+    400: (0.20, 1), 500: (0.22, 2), 600: (0.28, 2), 800: (0.14, 3), 1000: (0.08, 3), 1240: (0.06, 4), 3000: (0.02, 9),
 }  # fmt: skip
 TWICE = "flite/"  # voices drawn twice as often as they were spoken
-NO_SPEECH_SHARE = 0.07
-NOISY_SHARE = 0.55
+NO_SPEECH_SHARE = 0.08
+NOISY_SHARE = 0.5
+WARPED_SHARE = 0.25  # windows of a longer or shorter vocal tract
 
 
 class Corpus:
@@ -104,6 +105,17 @@ def phone_table(shards: list[Path]) -> dict[str, int]:
     return {name: i for i, name in enumerate(sorted(n for n, c in counts.items() if c > 200), start=1)}
 
 
+def warp(factor: float) -> np.ndarray:
+    """fp32 [80, 80]: mel power times this has its frequencies multiplied by about `factor` (bands interpolated)."""
+    bands = mel_filters("cpu", 80).numpy()
+    centres = (bands * np.arange(201)).sum(1) / bands.sum(1)
+    source = np.interp(centres / factor, centres, np.arange(80.0))
+    below = np.minimum(source.astype(int), 78)
+    matrix, share = np.zeros((80, 80), np.float32), (source - below).astype(np.float32)
+    matrix[below, np.arange(80)], matrix[below + 1, np.arange(80)] = 1 - share, share
+    return matrix
+
+
 @dataclass
 class Row:
     mel: np.ndarray  # fp32 [frames, 80], log10 power, digital silence where nothing is
@@ -129,17 +141,18 @@ class Batch:
 class WindowMaker:
     """Draws batches of windows; all randomness from one seed."""
 
-    def __init__(self, corpus: Corpus, seed: int, sounds: int = 120) -> None:
+    def __init__(self, corpus: Corpus, sounds: Path, seed: int) -> None:
+        """sounds: written by sounds.py."""
         self.corpus, self.rng, self.np_rng = corpus, random.Random(seed), np.random.default_rng(seed)
-        made = (sound(self.rng.randint(60, 130) / 10, self.np_rng)[1] for _ in range(sounds))
-        self.sounds = [log_mel(x).astype(np.float32) for x in made]
+        with np.load(sounds.with_suffix(".npz")) as arrays:
+            self.sounds = np.split(arrays["mel"], arrays["offsets"][1:-1])
         white = log_mel(self.np_rng.standard_normal(60 * 16000).astype(np.float32) * 0.1).astype(np.float32)
         self.noise = white - np.log10((10.0**white).mean(0))  # how noise flickers about its mean, per band
 
     def sound_mel(self, frames: int) -> np.ndarray:
         """fp32 [frames, 80] of something that is not speech, begun anywhere and repeated as needed."""
         mel = self.rng.choice(self.sounds)
-        return np.roll(np.tile(mel, (frames // len(mel) + 1, 1)), self.rng.randrange(len(mel)), 0)[:frames]
+        return np.roll(np.tile(mel, (frames // len(mel) + 1, 1)), self.rng.randrange(len(mel)), 0)[:frames].astype("f4")
 
     def choose(self, frames: int, most: int) -> list[int]:
         """Utterances for one window of this many frames: one that nearly fills it, or several."""
@@ -186,7 +199,9 @@ class WindowMaker:
     def spoil(self, row: Row) -> None:
         """Gain, channel, room, background and noise, in the power domain; in place, before the zero padding."""
         rng, x = self.rng, row.mel[: row.content]
-        if rng.random() < 0.15:  # a room: each band's power dies away exponentially behind the sound
+        if rng.random() < WARPED_SHARE:  # vocal tract length perturbation, Jaitly and Hinton 2013
+            x[:] = np.log10(np.maximum(10.0**x @ warp(rng.uniform(0.88, 1.14)), 1e-10))
+        if rng.random() < 0.12:  # a room: each band's power dies away exponentially behind the sound
             decay = np.exp(-13.8 * 0.01 / rng.uniform(0.15, 0.6))  # 60 dB down after that many seconds
             power, level = 10.0**x, 10 ** rng.uniform(-2.5, -1.3)
             x[:] = np.log10(power + level * lfilter([1.0], [1.0, -decay], power, axis=0))
@@ -194,13 +209,13 @@ class WindowMaker:
             x[:, rng.randint(60, 79) :] -= rng.uniform(0.5, 5)
         x += np.cumsum(self.np_rng.standard_normal(80) * 0.02).astype(np.float32) + rng.uniform(-2.0, 0.4)
         loudness = float(np.quantile(x.max(1), 0.9))
-        if rng.random() < 0.12:
+        if rng.random() < 0.15:
             background = self.sound_mel(len(x))
-            background += loudness - rng.uniform(1.5, 3.5) - np.quantile(background.max(1), 0.9)
+            background += loudness - rng.uniform(1.0, 3.5) - np.quantile(background.max(1), 0.9)
             np.copyto(x, np.log10(10.0**x + 10.0**background))
         if rng.random() < NOISY_SHARE:
             slope = np.cumsum(self.np_rng.standard_normal(80) * 0.1) + rng.uniform(-1.5, 1.5) * np.linspace(0, 1, 80)
-            level = loudness - rng.uniform(2.0, 7.0) + slope - slope.mean()
+            level = loudness - rng.uniform(1.0, 6.0) + slope - slope.mean()
             start = rng.randrange(len(self.noise) - 3000)
             noise = self.noise[start : start + len(x)] + level.astype(np.float32)
             np.copyto(x, np.log10(10.0**x + 10.0**noise))

@@ -6,6 +6,7 @@ each position of the grid takes the mean of the windows that cover it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, PreTrainedModel
 
+from aircheck.inference import transformers_checkpoint
 from aircheck.inference.acoustic_safety.classifier import SAMPLE_RATE, Detections, check_windows
 from aircheck.inference.acoustic_safety.errors import LabelMapError, WeightsError
-from aircheck.inference.acoustic_safety.events import EVENTS
+from aircheck.inference.acoustic_safety.events import EVENTS, SAFETY_EVENTS
 from aircheck.inference.acoustic_safety.label_map import LabelMap
 from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans
+from aircheck.inference.transformers_checkpoint import UnusableError
 from aircheck_client.schema import AcousticFindings
+
+_log = logging.getLogger(__name__)
 
 FORWARD_ROWS = 32  # sliding windows in one pass; bounds memory
 
@@ -63,10 +68,11 @@ class CheckpointAcousticClassifier:
         labels: LabelMap,
         device: torch.device,
     ) -> None:
+        """Raises `WeightsError` when the parts do not fit together, `LabelMapError` when the labels do not fit."""
         if extractor.sampling_rate != SAMPLE_RATE:
             raise WeightsError(f"{name}: listens at {extractor.sampling_rate} Hz; choose a {SAMPLE_RATE} Hz checkpoint")
-        self.name = name
-        self.version = str(getattr(model.config, "_commit_hash", None) or model.config.model_type)
+        self.name = Path(name).name if Path(name).is_dir() else name
+        self.version = transformers_checkpoint.version(model, name)
         self._columns = labels.columns(
             {int(key): str(value) for key, value in (model.config.id2label or {}).items()}, name
         )
@@ -77,30 +83,42 @@ class CheckpointAcousticClassifier:
         self._device = device
         rule = SpanRule(onset=labels.onset, offset=labels.offset, merge_gap_s=labels.hop_s / 2)
         self._rules = dict.fromkeys(self.events, rule)
+        self._try(name)
+        if unheard := [event for event in SAFETY_EVENTS if event not in self.events]:
+            _log.warning("acoustic classifier '%s' never hears: %s (no label maps to them)", name, ", ".join(unheard))
 
     @classmethod
     def load(cls, name: str, label_map: Path, device: torch.device) -> CheckpointAcousticClassifier:
         """Load a path or hub name: safetensors only, no code of its own. Raises `WeightsError`, `LabelMapError`."""
         labels = LabelMap.load(label_map)
         try:
-            model, report = AutoModelForAudioClassification.from_pretrained(
-                name, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-            )
-            extractor = AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
-        except (OSError, ValueError) as error:
+            model = transformers_checkpoint.load_model(AutoModelForAudioClassification, name)
+            extractor = _extractor(name)
+        except UnusableError as fault:
             raise WeightsError(
-                f"acoustic_classifier={name!r}: cannot load it as a transformers audio classifier ({error}); give a "
-                "folder with config.json, preprocessor_config.json and model.safetensors, or a hub name while online"
-            ) from error
-        if report["missing_keys"]:
-            raise WeightsError(
-                f"acoustic_classifier={name!r}: its weights lack {min(report['missing_keys'])}, so it would answer at "
-                "random; choose a checkpoint fine-tuned for audio classification"
-            )
+                f"acoustic_classifier={name!r}: {fault}. It must be a transformers audio classifier: a folder with "
+                "config.json, preprocessor_config.json and model.safetensors, or a hub name while online"
+            ) from fault
         try:
             return cls(name, model, extractor, labels, device)
         except LabelMapError as error:
             raise LabelMapError(f"{label_map}: {error}") from error
+
+    def _try(self, name: str) -> None:
+        """Judge one window: what fails there would fail at every request."""
+        noise = np.random.default_rng(0).normal(0, 0.1, round(self._labels.window_s * SAMPLE_RATE)).astype(np.float32)
+        try:
+            scores = self._scores([noise])
+        except Exception as error:  # whatever a model raises whose parts do not fit together
+            raise WeightsError(
+                f"acoustic_classifier={name!r}: cannot judge a window of {self._labels.window_s:g} s "
+                f"({type(error).__name__}: {error}); check that preprocessor_config.json, config.json and the weights "
+                "belong together, and that window_s of the label map is long enough"
+            ) from error
+        if not np.isfinite(scores).all():
+            raise WeightsError(
+                f"acoustic_classifier={name!r}: scores noise with NaN; its weights are unusable, use others"
+            )
 
     @torch.inference_mode()
     def _scores(self, clips: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -148,3 +166,15 @@ class CheckpointAcousticClassifier:
 
     def detect(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> list[AcousticFindings]:
         return list(self.classify(waveforms, durations_s).findings)
+
+
+def _extractor(name: str) -> FeatureExtractor:
+    """The checkpoint's feature extractor. Raises UnusableError."""
+    try:
+        extractor: FeatureExtractor = AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # a folder that is not what it should be makes transformers raise anything
+        raise UnusableError(
+            f"its feature extractor cannot be loaded ({type(error).__name__}: {error}); save it beside the model as "
+            "preprocessor_config.json, with feature_extractor.save_pretrained(folder)"
+        ) from error
+    return extractor

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aircheck.inference.acoustic_safety.errors import LabelMapError
 from aircheck.inference.acoustic_safety.events import EVENTS
+from aircheck.yaml_files import parse
 
 
 class LabelMap(BaseModel):
@@ -30,10 +32,16 @@ class LabelMap(BaseModel):
     def _known_events(cls, events: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
         unknown = sorted(set(events) - set(EVENTS))
         if unknown:
-            raise ValueError(f"no events called {unknown}; the events are {list(EVENTS)}")
+            raise ValueError(f"there are no events {unknown}; write one of {list(EVENTS)}")
         empty = sorted(event for event, labels in events.items() if not labels)
         if empty or not events:
             raise ValueError(f"events without labels: {empty}; name at least one label or leave the event out")
+        owner: dict[str, str] = {}
+        for event, labels in events.items():
+            for label in labels:
+                if label in owner:
+                    raise ValueError(f"label {label!r} stands under {owner[label]} and {event}; keep one of the two")
+                owner[label] = event
         return events
 
     @model_validator(mode="after")
@@ -48,25 +56,40 @@ class LabelMap(BaseModel):
     def load(cls, path: Path) -> LabelMap:
         """Raises `LabelMapError` naming the file and the field."""
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise LabelMapError(f"{path}: cannot read the label map ({error.strerror})") from error
+            content = parse(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabelMapError(f"{path}: cannot read the label map ({error})") from error
         except yaml.YAMLError as error:
             raise LabelMapError(f"{path}: not YAML ({error})") from error
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(_problem(details) for details in error.errors(include_url=False))
             raise LabelMapError(f"{path}: {problems}") from error
 
     def columns(self, id2label: Mapping[int, str], checkpoint: str) -> dict[str, list[int]]:
         """For each of our events, in our order, its outputs. Raises `LabelMapError` for an unknown label."""
-        by_label = {label: index for index, label in id2label.items()}
+        indices: dict[str, list[int]] = {}
+        for index, label in sorted(id2label.items()):
+            indices.setdefault(label, []).append(index)
         for event, labels in self.events.items():
-            missing = [label for label in labels if label not in by_label]
+            missing = [label for label in labels if label not in indices]
             if missing:
-                some = ", ".join(sorted(by_label)[:8])
+                some = ", ".join(difflib.get_close_matches(missing[0], indices, 3) or sorted(indices)[:8])
                 raise LabelMapError(
-                    f"{checkpoint} has no label {missing[0]!r} for {event}; its {len(by_label)} labels are {some}…"
+                    f"{checkpoint} has no label {missing[0]!r} for {event}; correct its spelling or remove it "
+                    f"(of its {len(indices)} labels, the nearest are: {some})"
                 )
-        return {event: [by_label[label] for label in self.events[event]] for event in EVENTS if event in self.events}
+        return {
+            event: [index for label in self.events[event] for index in indices[label]]
+            for event in EVENTS
+            if event in self.events
+        }
+
+
+def _problem(details: Any) -> str:
+    """One of pydantic's errors, with where it is and what YAML read there."""
+    where = ".".join(map(str, details["loc"])) or "file"
+    if details["type"] == "string_type":
+        return f"{where}: YAML reads {details['input']!r} not as text; put it in quotes"
+    return f"{where}: {details['msg']}"

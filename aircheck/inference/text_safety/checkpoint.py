@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from aircheck.inference import transformers_checkpoint
 from aircheck.inference.text_safety.classifier import by_length
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.labels import LabelMap, to_categories
 from aircheck.inference.text_safety.passages import Passage
+from aircheck.inference.transformers_checkpoint import UnusableError
 from aircheck.policy.taxonomy import Category
 
 _log = logging.getLogger(__name__)
@@ -26,30 +29,43 @@ class CheckpointTextClassifier:
     def __init__(self, checkpoint: str, label_map: LabelMap, device: torch.device) -> None:
         """Loads the checkpoint (a folder, or a hub name that transformers finds in its cache or downloads).
 
-        Raises CheckpointError when it cannot be loaded, LabelMapError when the labels do not fit.
+        Raises CheckpointError when it cannot be loaded or used, LabelMapError when the labels do not fit.
         """
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                checkpoint, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            model: Any = transformers_checkpoint.load_model(AutoModelForSequenceClassification, checkpoint)
+            self._tokenizer = _tokenizer(checkpoint, model)
+        except UnusableError as fault:
             raise CheckpointError(
-                f"text classifier '{checkpoint}': cannot be loaded: {error}. It must be a transformers "
-                "sequence-classification model with a tokenizer and safetensors weights, as a local folder or a hub "
-                "name that is reachable from here"
-            ) from error
-        self._model = model.to(device).eval()
+                f"text classifier '{checkpoint}': {fault}. It must be a transformers sequence-classification model "
+                "with a tokenizer and safetensors weights, as a local folder or a hub name that is reachable from here"
+            ) from fault
+        self._model = model.to(device)
         self._device = device
         self._map = label_map
         self._columns = label_map.columns(model.config.id2label, checkpoint)
-        self._max_tokens = _checked_length(label_map, model.config, checkpoint)
+        self._max_tokens = _checked_length(label_map, model, checkpoint)
         self.name = Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint
-        self.version = getattr(model.config, "_commit_hash", None) or _fingerprint(Path(checkpoint))
+        self.version = transformers_checkpoint.version(model, checkpoint)
         self.categories = tuple(Category)
+        self._try(checkpoint)
         if unmapped := label_map.unmapped():
             _log.warning(
                 "text classifier '%s' never scores: %s (no label maps to them)", self.name, ", ".join(unmapped)
+            )
+
+    def _try(self, checkpoint: str) -> None:
+        """Score a short text and the longest: what fails there would fail at some request."""
+        try:
+            scores = self._probabilities(["yes", "yes " * self._max_tokens])
+        except Exception as error:  # whatever a model raises whose parts do not fit together
+            raise CheckpointError(
+                f"text classifier '{checkpoint}': cannot score a text of {self._max_tokens} tokens "
+                f"({type(error).__name__}: {error}); lower max_tokens in the label map, or check that the tokenizer, "
+                "config.json and the weights belong together"
+            ) from error
+        if not np.isfinite(scores).all():
+            raise CheckpointError(
+                f"text classifier '{checkpoint}': scores a plain text with NaN; its weights are unusable, use others"
             )
 
     def score(self, passages: Sequence[Passage]) -> np.ndarray:
@@ -69,8 +85,29 @@ class CheckpointTextClassifier:
         return activated.cpu().numpy()
 
 
-def _checked_length(label_map: LabelMap, config: object, checkpoint: str) -> int:
-    limit = getattr(config, "max_position_embeddings", None)
+def _tokenizer(checkpoint: str, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """The checkpoint's tokenizer, if it can be the model's. Raises UnusableError."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+    except Exception as error:  # likewise
+        raise UnusableError(
+            f"its tokenizer cannot be loaded ({type(error).__name__}: {error}); save it beside the model as "
+            "tokenizer.json, with tokenizer.save_pretrained(folder)"
+        ) from error
+    # without its files, transformers makes a tokenizer of the special tokens alone, to which all words are unknown
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise UnusableError("its tokenizer knows no words; put tokenizer.json beside config.json")
+    embeddings: Any = model.get_input_embeddings()
+    rows = embeddings.weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UnusableError(
+            f"its tokenizer has {len(tokenizer)} tokens, but its model {rows}; the two do not belong together"
+        )
+    return tokenizer
+
+
+def _checked_length(label_map: LabelMap, model: PreTrainedModel, checkpoint: str) -> int:
+    limit = _positions(model)
     if limit is not None and label_map.max_tokens > limit:
         raise CheckpointError(
             f"text classifier '{checkpoint}': the label map says max_tokens {label_map.max_tokens}, "
@@ -79,10 +116,11 @@ def _checked_length(label_map: LabelMap, config: object, checkpoint: str) -> int
     return label_map.max_tokens
 
 
-def _fingerprint(folder: Path) -> str:
-    """The first twelve digits of the SHA-256 of a local checkpoint's weights, its version in verdicts."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
+def _positions(model: PreTrainedModel) -> int | None:
+    """Most tokens that the model takes, where it says so."""
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        # RoBERTa and XLM-R count positions from behind the padding index: 514 of them are room for 512 tokens
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.num_embeddings - module.padding_idx - 1
+    return limit

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from aircheck.inference.text_safety.errors import LabelMapError
 from aircheck.policy.taxonomy import Category
+from aircheck.yaml_files import parse
 
 
 class LabelMap(BaseModel):
@@ -28,19 +29,20 @@ class LabelMap(BaseModel):
     )
     context: bool = Field(default=False, description="judge a segment with its neighbours instead of alone")
 
+    _called: str = PrivateAttr("the label map")
+
     @classmethod
     def read(cls, path: Path) -> LabelMap:
         """The label map at `path`. Raises LabelMapError that names the file and the fault."""
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            label_map = cls.model_validate(parse(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise LabelMapError(f"label map {path}: cannot be read as YAML: {error}") from None
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']} (is {fault['input']!r})"
-                for fault in error.errors(include_url=False)
-            )
+            faults = "; ".join(_fault(details) for details in error.errors(include_url=False))
             raise LabelMapError(f"label map {path}: {faults}") from None
+        label_map._called = f"label map {path}"
+        return label_map
 
     def unmapped(self) -> tuple[Category, ...]:
         """Categories that no label means; they always score 0."""
@@ -54,12 +56,12 @@ class LabelMap(BaseModel):
         theirs, ours = set(id2label.values()), set(self.labels)
         if missing := sorted(theirs - ours):
             raise LabelMapError(
-                f"checkpoint '{checkpoint}' has the labels {missing} that the label map does not mention; "
+                f"{self._called}: checkpoint '{checkpoint}' has the labels {missing}, which the map does not mention; "
                 "add them under 'labels', with null for a label that is no harm"
             )
         if unknown := sorted(ours - theirs):
             raise LabelMapError(
-                f"the label map mentions {unknown}, but checkpoint '{checkpoint}' has only {sorted(theirs)}; "
+                f"{self._called}: it mentions {unknown}, but checkpoint '{checkpoint}' has only {sorted(theirs)}; "
                 "correct their spelling or remove them"
             )
         columns: dict[Category, list[int]] = {}
@@ -76,3 +78,15 @@ def to_categories(scores: np.ndarray, columns: Mapping[Category, list[int]]) -> 
         if category in columns:
             out[:, index] = scores[:, columns[category]].max(axis=1)
     return out
+
+
+def _fault(details: Any) -> str:
+    """One of pydantic's errors as `labels.toxic: what is wrong, and what to write instead`."""
+    where = ".".join(map(str, details["loc"])) or "file"
+    found = details["input"]
+    if details["type"] == "enum":
+        known = ", ".join(Category)
+        return f"{where}: there is no category {found!r}; write one of {known}, or null for a label that is no harm"
+    if details["loc"][-1:] == ("[key]",):
+        return f"labels: YAML reads the label {found!r} not as text; put it in quotes"
+    return f"{where}: {details['msg']} (is {found!r})"

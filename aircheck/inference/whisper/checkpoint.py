@@ -1,17 +1,19 @@
-"""Reads openai-whisper checkpoints: the embedded one, an official name, or a file.
+"""Reads Whisper checkpoints: the embedded one, an official name, a file, or a transformers folder.
 
-A file is either openai-whisper's own format (`.pt`: a dict with `dims` and `model_state_dict`) or the same state dict
-as safetensors, with the dims as JSON under `dims` in the metadata and, if it has one, its `version`.
+A file is openai-whisper's own format (`.pt`: a dict with `dims` and `model_state_dict`) or the same state dict as
+safetensors, with the dims as JSON under `dims` in the metadata and, if it has them, its `version` and its `format`
+(`token_table.py`). A folder is what transformers' `save_pretrained` writes, converted on load.
+
+Everything that could fail at the first request is checked here, so that a bad checkpoint stops the server's start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,18 @@ import torch
 import whisper
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from whisper.audio import N_FRAMES
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from aircheck.inference.whisper import token_table, transformers_format
 
 EMBEDDED = "embedded"
 
 _OFFICIAL_WITH_128_MELS = {"large-v3", "large", "large-v3-turbo", "turbo"}
 _HASH_DIGITS = 12  # of the sha256, where a checkpoint does not name its version
+_AUDIO_POSITIONS = N_FRAMES // 2  # of 20 ms, in a window of 30 s
+_VOCABULARIES = {51864: "English", 51865: "multilingual", 51866: "multilingual, from large-v3 on"}
 
 
 class CheckpointError(Exception):
@@ -38,8 +45,8 @@ class LoadedWhisper:
 
     model : on its device, in evaluation mode; matrices in the dtype asked for, layer norms and positions in fp32
     tokenizer : fits the model's vocabulary (its language is a placeholder for a multilingual model)
-    name : "embedded", the official name, or the file's stem
-    version : the one the checkpoint names, otherwise the beginning of its file's sha256
+    name : "embedded", the official name, the file's stem, or the folder's name
+    version : the one the checkpoint names, otherwise the beginning of its weights' sha256
     """
 
     model: Whisper
@@ -50,8 +57,8 @@ class LoadedWhisper:
 
 @dataclass(frozen=True)
 class _Checkpoint:
-    dims: Mapping[str, Any]
-    state: Mapping[str, Tensor]
+    dims: Any  # as the file has them
+    state: Mapping[str, Tensor]  # empty where only the dims were asked for
     version: str | None  # None where the file does not name it
 
 
@@ -59,7 +66,7 @@ def load(name_or_path: str, device: torch.device, dtype: torch.dtype, *, embedde
     """Load a Whisper checkpoint.
 
     name_or_path : "embedded", one of `whisper.available_models()` (downloaded once by openai-whisper's own code, to
-        its cache folder), or the path of a `.pt` or `.safetensors` file
+        its cache folder), the path of a `.pt` or `.safetensors` file, or of a transformers folder
     embedded : the file that "embedded" stands for
 
     Raises CheckpointError.
@@ -67,18 +74,23 @@ def load(name_or_path: str, device: torch.device, dtype: torch.dtype, *, embedde
     if name_or_path == EMBEDDED:
         if embedded is None:
             raise CheckpointError(f"whisper '{EMBEDDED}': no embedded checkpoint here; give an official name or a path")
-        name, model, version = EMBEDDED, *_from_file(embedded)
+        name, model, version = EMBEDDED, *_from_path(embedded)
     elif name_or_path in whisper.available_models():
         name, model, version = name_or_path, *_official(name_or_path)
     else:
         path = Path(name_or_path)
-        name, model, version = path.stem, *_from_file(path)
+        name, model, version = path.name if path.is_dir() else path.stem, *_from_path(path)
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Embedding):
             module.to(dtype)
     model.to(device).eval().requires_grad_(False)
     tokenizer = get_tokenizer(model.is_multilingual, num_languages=model.num_languages, task="transcribe")
     return LoadedWhisper(model, tokenizer, name, version)
+
+
+def from_path(path: Path) -> Whisper:
+    """The model of a file or transformers folder, in fp32 on the CPU. Raises CheckpointError."""
+    return _from_path(path)[0]
 
 
 def n_mels(name_or_path: str, *, embedded: Path | None = None) -> int:
@@ -89,10 +101,7 @@ def n_mels(name_or_path: str, *, embedded: Path | None = None) -> int:
     if name_or_path in whisper.available_models():
         return 128 if name_or_path in _OFFICIAL_WITH_128_MELS else 80
     path = embedded if name_or_path == EMBEDDED and embedded is not None else Path(name_or_path)
-    dims = _read(path, with_weights=False).dims
-    if not isinstance(dims.get("n_mels"), int):
-        raise CheckpointError(f"{path}: its dims hold no number 'n_mels'; is it an openai-whisper checkpoint?")
-    return int(dims["n_mels"])
+    return int(_dimensions(path, _read(path, with_weights=False).dims).n_mels)
 
 
 def _official(name: str) -> tuple[Whisper, str]:
@@ -107,22 +116,37 @@ def _official(name: str) -> tuple[Whisper, str]:
     return model, sha256[:_HASH_DIGITS]
 
 
-def _from_file(path: Path) -> tuple[Whisper, str]:
+def _from_path(path: Path) -> tuple[Whisper, str]:
     checkpoint = _read(path)
-    return _build(path, checkpoint), checkpoint.version or _sha256(path)
+    model = _build(path, checkpoint)
+    return model, checkpoint.version or _sha256(transformers_format.weight_files(path) if path.is_dir() else [path])
 
 
 def _read(path: Path, with_weights: bool = True) -> _Checkpoint:
+    if path.is_dir():
+        return _read_folder(path, with_weights)
     if not path.is_file():
         raise CheckpointError(
-            f"whisper '{path}': neither a file nor a known model; use '{EMBEDDED}', the path of a .pt or .safetensors "
-            f"file, or one of: {', '.join(whisper.available_models())}"
+            f"whisper '{path}': neither a file, nor a folder, nor a known model; use '{EMBEDDED}', the path of a .pt "
+            f"or .safetensors file or of a transformers folder, or one of: {', '.join(whisper.available_models())}"
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path, with_weights)
     if path.suffix == ".pt":
         return _read_pt(path)
-    raise CheckpointError(f"{path}: a Whisper checkpoint is a .pt or a .safetensors file, not '{path.suffix}'")
+    raise CheckpointError(
+        f"{path}: a Whisper checkpoint is a .pt or a .safetensors file or a transformers folder, not '{path.suffix}'"
+    )
+
+
+def _read_folder(folder: Path, with_weights: bool) -> _Checkpoint:
+    try:
+        dims = transformers_format.dims(folder)
+        return _Checkpoint(dims, transformers_format.state(folder) if with_weights else {}, None)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: its safetensors are not readable ({error}); are they truncated?") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
 
 
 def _read_safetensors(path: Path, with_weights: bool) -> _Checkpoint:
@@ -138,8 +162,15 @@ def _read_safetensors(path: Path, with_weights: bool) -> _Checkpoint:
     except (KeyError, json.JSONDecodeError) as error:
         raise CheckpointError(
             f"{path}: its metadata holds no 'dims' (JSON of openai-whisper's ModelDimensions); if it is a transformers "
-            f"checkpoint, use the openai-whisper one instead"
+            f"checkpoint, give its folder, which holds the {transformers_format.CONFIG}"
         ) from error
+    if with_weights:
+        try:
+            state = token_table.restored(state, metadata.get("format", ""))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path}: {error}; export it again (python -m training.whisper.export), or update aircheck"
+            ) from error
     return _Checkpoint(dims, state, metadata.get("version"))
 
 
@@ -147,32 +178,104 @@ def _read_pt(path: Path) -> _Checkpoint:
     try:
         # mapped where the format allows it (every file since torch 1.6), so that reading the dims alone stays cheap
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # bytes that are no checkpoint make the unpickler raise anything
         raise CheckpointError(
-            f"{path}: not a readable file of plain tensors ({type(error).__name__}); is it truncated, or a whole "
-            f"pickled model?"
+            f"{path}: not a readable file of plain tensors ({type(error).__name__}). It is truncated, or pickled with "
+            f"code or whole objects, which are never run; save a dict of its 'dims' and 'model_state_dict'"
         ) from error
     if not isinstance(content, dict) or not {"dims", "model_state_dict"} <= content.keys():
         raise CheckpointError(f"{path}: holds no 'dims' and 'model_state_dict'; is it an openai-whisper checkpoint?")
-    return _Checkpoint(content["dims"], content["model_state_dict"], None)
+    state = content["model_state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{path}: its 'model_state_dict' is not a dict of tensors; save model.state_dict()")
+    return _Checkpoint(content["dims"], state, None)
+
+
+def _dimensions(path: Path, dims: Any) -> ModelDimensions:
+    """The dims, if a model of them can hear our windows and speak Whisper's tokens."""
+    known = [field.name for field in fields(ModelDimensions)]
+    if not isinstance(dims, Mapping) or set(dims) != set(known):
+        said = ", ".join(map(str, dims)) if isinstance(dims, Mapping) else repr(dims)
+        raise CheckpointError(
+            f"{path}: its dims are not openai-whisper's ModelDimensions: they are {said or 'empty'}, not "
+            f"{', '.join(known)}"
+        )
+    if wrong := [name for name in known if type(dims[name]) is not int or dims[name] < 1]:
+        raise CheckpointError(
+            f"{path}: its dims (openai-whisper's ModelDimensions) say {wrong[0]} {dims[wrong[0]]!r}; it must be a "
+            f"positive number"
+        )
+    given = ModelDimensions(**dims)
+    fault = None
+    if given.n_audio_ctx != _AUDIO_POSITIONS:
+        fault = f"n_audio_ctx {given.n_audio_ctx}, but windows of 30 s have {_AUDIO_POSITIONS} positions"
+    elif given.n_vocab not in _VOCABULARIES:
+        sizes = ", ".join(f"{size} ({kind})" for size, kind in _VOCABULARIES.items())
+        fault = f"n_vocab {given.n_vocab}, which no tokenizer of Whisper's has; they have {sizes}"
+    elif given.n_audio_state != given.n_text_state:
+        fault = f"n_audio_state {given.n_audio_state} and n_text_state {given.n_text_state}, which must be equal"
+    elif any(given.n_audio_state % share for share in (2, given.n_audio_head, given.n_text_head)):
+        fault = (
+            f"n_audio_state {given.n_audio_state}, which must be even and a multiple of n_audio_head "
+            f"{given.n_audio_head} and n_text_head {given.n_text_head}"
+        )
+    if fault:
+        raise CheckpointError(f"{path}: its dims say {fault}; correct the dims, or use another checkpoint")
+    return given
 
 
 def _build(path: Path, checkpoint: _Checkpoint) -> Whisper:
+    dims = _dimensions(path, checkpoint.dims)
     try:
-        model = Whisper(ModelDimensions(**checkpoint.dims))
-    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{path}: its dims are not openai-whisper's ModelDimensions: {error}") from error
+        model = Whisper(dims)
+    except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path}: no Whisper of its dims can be made: {error}") from error
     # some writers also store what is computed anew with every model, such as the causal mask
-    computed = {name for name, _ in model.named_buffers()} - model.state_dict().keys()
-    try:
-        model.load_state_dict({name: tensor for name, tensor in checkpoint.state.items() if name not in computed})
-    except RuntimeError as error:
+    expected = model.state_dict()
+    computed = {name for name, _ in model.named_buffers()} - expected.keys()
+    state = {name: tensor for name, tensor in checkpoint.state.items() if name not in computed}
+    if faults := [*_misfits(state, expected), *_not_numbers(state)]:
+        more = f" (and {len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         raise CheckpointError(
-            f"{path}: its tensors do not fit its dims; is it a Whisper checkpoint? {error}"
-        ) from error
+            f"{path}: {faults[0]}{more}; is it a whole Whisper checkpoint? Save or copy it again, or use another"
+        )
+    model.load_state_dict(state)
     return model
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:_HASH_DIGITS]
+def _misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Where the tensors are not those of a model with the checkpoint's dims."""
+    missing = [f"it lacks the tensor {name}" for name in expected if name not in state]
+    surplus = [
+        f"it holds a tensor {name}, which a Whisper of its dims does not have" for name in state.keys() - expected
+    ]
+    shapes = [
+        f"its tensor {name} has the shape {list(state[name].shape)}, but its dims want {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    return [*missing, *sorted(surplus), *shapes]
+
+
+def _not_numbers(state: Mapping[str, Tensor]) -> list[str]:
+    whole = [
+        f"its tensor {name} is {str(tensor.dtype).removeprefix('torch.')}; weights must be floating point"
+        for name, tensor in state.items()
+        if not tensor.is_floating_point()
+    ]
+    broken = [
+        f"its tensor {name} holds NaN or infinity, so it would hear nothing"
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
+    return [*whole, *broken]
+
+
+def _sha256(paths: Sequence[Path]) -> str:
+    """Of one file's bytes, or of several files' digests."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256"))
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(item.digest() for item in digests))
+    return digest.hexdigest()[:_HASH_DIGITS]

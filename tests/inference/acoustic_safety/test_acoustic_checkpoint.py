@@ -9,25 +9,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from transformers import (
-    ASTConfig,
-    ASTFeatureExtractor,
-    ASTForAudioClassification,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForSequenceClassification,
-    Wav2Vec2Model,
-)
+from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification, Wav2Vec2Model
 
 from aircheck.inference.acoustic_safety import LabelMapError, WeightsError, load
 from aircheck.inference.acoustic_safety.checkpoint import CheckpointAcousticClassifier
 from aircheck.inference.acoustic_safety.classifier import WINDOW_SAMPLES
 from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.label_map import LabelMap
+from support.own_checkpoints import AUDIO_KINDS, save_audio_model
 
 CPU = torch.device("cpu")
 AUDIOSET = Path(__file__).parents[3] / "server_config" / "labels" / "acoustic_audioset.yaml"
-LABELS = ["Screaming", "Gunshot, gunfire", "Machine gun", "Speech"]
 MAP: dict[str, Any] = {
     "activation": "sigmoid",
     "window_s": 1.0,
@@ -38,51 +30,9 @@ MAP: dict[str, Any] = {
 }
 
 
-def tiny_wav2vec2_config() -> Wav2Vec2Config:
-    return Wav2Vec2Config(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        conv_dim=(8, 8),
-        conv_stride=(20, 16),
-        conv_kernel=(20, 16),
-        num_feat_extract_layers=2,
-        num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2,
-        classifier_proj_size=8,
-        num_labels=len(LABELS),
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: index for index, label in enumerate(LABELS)},
-    )
-
-
 @pytest.fixture
 def wav2vec2(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path / "wav2vec2"
-    Wav2Vec2ForSequenceClassification(tiny_wav2vec2_config()).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def ast(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path / "ast"
-    config = ASTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_length=128,
-        num_labels=len(LABELS),
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: index for index, label in enumerate(LABELS)},
-    )
-    ASTForAudioClassification(config).save_pretrained(folder)
-    ASTFeatureExtractor(max_length=128).save_pretrained(folder)
-    return folder
+    return save_audio_model(tmp_path / "wav2vec2", "wav2vec2")
 
 
 def label_map(tmp_path: Path, **changes: Any) -> Path:
@@ -104,11 +54,9 @@ def force(classifier: CheckpointAcousticClassifier, logits: list[float]) -> None
         linear.bias.copy_(torch.tensor(logits))
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "ast"])
-def test_a_checkpoint_of_either_architecture_answers_in_our_events(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    classifier = load(str(request.getfixturevalue(kind)), label_map(tmp_path), CPU)
+@pytest.mark.parametrize("kind", AUDIO_KINDS)
+def test_a_checkpoint_of_any_architecture_answers_in_our_events(kind: str, tmp_path: Path) -> None:
+    classifier = load(str(save_audio_model(tmp_path / kind, kind)), label_map(tmp_path), CPU)
     assert classifier.events == ("gunshot", "scream", "speech")  # our order, not the file's
     detections = classifier.classify(windows(2), [30.0, 2.2])
     assert detections.scores.shape == (2, len(EVENTS))
@@ -183,8 +131,8 @@ def test_the_audioset_example_is_valid_and_covers_every_event() -> None:
 
 
 def test_a_label_the_checkpoint_lacks_is_an_error_that_names_it_and_the_file(wav2vec2: Path, tmp_path: Path) -> None:
-    path = label_map(tmp_path, events={"siren": ["Sirene"]})
-    with pytest.raises(LabelMapError, match=r"labels\.yaml.*'Sirene' for siren"):
+    path = label_map(tmp_path, events={"scream": ["Scream"]})
+    with pytest.raises(LabelMapError, match=r"labels\.yaml.*'Scream' for scream; correct.*nearest are: Screaming"):
         load(str(wav2vec2), path, CPU)
 
 
@@ -192,7 +140,11 @@ def test_a_label_the_checkpoint_lacks_is_an_error_that_names_it_and_the_file(wav
     ("changes", "problem"),
     [
         ({"events": {"moo": ["Speech"]}}, "moo"),
+        ({"events": {"moo": ["Speech"]}}, "gunshot.*explosion"),
         ({"events": {"siren": []}}, "siren"),
+        ({"events": {"siren": ["Boom", "Boom"]}}, "'Boom' stands under siren and siren; keep one"),
+        ({"events": {"siren": ["Boom"], "explosion": ["Boom"]}}, "'Boom' stands under explosion and siren; keep one"),
+        ({"events": {"siren": [False]}}, "False.*quotes"),
         ({"activation": "tanh"}, "activation"),
         ({"hop_s": 2.0}, "hop_s"),
         ({"window_s": 0.2}, "window_s"),
@@ -215,6 +167,9 @@ def test_a_missing_label_map_or_broken_yaml_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(LabelMapError, match="not YAML"):
         LabelMap.load(tmp_path / "broken.yaml")
+    (tmp_path / "twice.yaml").write_text("activation: sigmoid\nevents:\n  siren: [A]\n  siren: [B]\n", encoding="utf-8")
+    with pytest.raises(LabelMapError, match=r"twice\.yaml.*'siren' of line 3 is repeated in line 4; keep one"):
+        LabelMap.load(tmp_path / "twice.yaml")
 
 
 def test_a_checkpoint_that_cannot_be_found_is_an_error_with_its_name(tmp_path: Path) -> None:
@@ -231,7 +186,7 @@ def test_pickled_weights_are_refused(wav2vec2: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_without_a_trained_head_is_refused(wav2vec2: Path, tmp_path: Path) -> None:
-    Wav2Vec2Model(tiny_wav2vec2_config()).save_pretrained(wav2vec2)
+    Wav2Vec2Model(Wav2Vec2ForSequenceClassification.from_pretrained(wav2vec2).config).save_pretrained(wav2vec2)
     with pytest.raises(WeightsError, match="lack"):
         load(str(wav2vec2), label_map(tmp_path), CPU)
 

@@ -51,6 +51,12 @@ def test_a_label_that_the_checkpoint_lacks_is_named() -> None:
     ("text", "named"),
     [
         ("activation: sigmoid\nmax_tokens: 64\nlabels: {toxic: rudeness}", "labels.toxic.*rudeness"),
+        ("activation: sigmoid\nmax_tokens: 64\nlabels: {toxic: rudeness}", "labels.yaml.*toxic.*one of hate,.*or null"),
+        (
+            "activation: sigmoid\nmax_tokens: 64\nlabels:\n  toxic: hate\n  spam: null\n  toxic: profanity",
+            "labels.yaml.*'toxic' of line 4 is repeated in line 6; keep one",
+        ),
+        ("activation: sigmoid\nmax_tokens: 64\nlabels: {no: hate}", "labels.yaml.*label False.*quotes"),
         ("activation: tanh\nmax_tokens: 64\nlabels: {toxic: hate}", "activation.*tanh"),
         ("activation: sigmoid\nlabels: {toxic: hate}", "max_tokens"),
         ("activation: sigmoid\nmax_tokens: 64\nlabels: {}", "labels"),

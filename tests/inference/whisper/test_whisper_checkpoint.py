@@ -6,33 +6,32 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import whisper
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from whisper.model import LayerNorm, Whisper
 
 from aircheck.inference.whisper.checkpoint import CheckpointError, LoadedWhisper, load, n_mels
-from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, random_whisper
+from aircheck.inference.whisper.decoding import DecodingOptions, WindowDecoder
+from support.pickles import Runs
+from support.whisper_models import (
+    CPU,
+    EMBEDDED_CHECKPOINT,
+    log_mel,
+    random_whisper,
+    save_pt,
+    save_safetensors,
+    state_of,
+    tiny_whisper,
+)
 
 
 @pytest.fixture(scope="module")
 def model() -> Whisper:
     return random_whisper(n_mels=80, n_vocab=51865, n_state=16)
-
-
-def state_of(model: Whisper) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def save_pt(model: Whisper, path: Path) -> Path:
-    torch.save({"dims": asdict(model.dims), "model_state_dict": state_of(model)}, path)
-    return path
-
-
-def save_safetensors(model: Whisper, path: Path, **metadata: str) -> Path:
-    save_file(state_of(model), path, {"dims": json.dumps(asdict(model.dims)), **metadata})
-    return path
 
 
 @pytest.mark.parametrize("save", [save_pt, save_safetensors])
@@ -117,6 +116,24 @@ def test_a_pickled_model_is_refused_unread(model: Whisper, tmp_path: Path) -> No
     refused(tmp_path / "whole.pt", "pickled")
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["since-torch-1.6", "before"])
+def test_code_in_a_pickle_is_refused_and_not_run(model: Whisper, tmp_path: Path, zipped: bool) -> None:
+    made, path = tmp_path / "made", tmp_path / "trojan.pt"
+    content = {"dims": asdict(model.dims), "model_state_dict": state_of(model), "extra": Runs(made)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    refused(path, "never run", "model_state_dict")
+    with pytest.raises(CheckpointError, match=r"trojan\.pt"):
+        n_mels(str(path))
+    assert not made.exists()
+    torch.load(path, weights_only=False)  # the file does hold what it should
+    assert made.exists()
+
+
+def test_a_state_that_is_not_tensors_is_refused(model: Whisper, tmp_path: Path) -> None:
+    torch.save({"dims": asdict(model.dims), "model_state_dict": [1, 2]}, tmp_path / "list.pt")
+    refused(tmp_path / "list.pt", "model_state_dict", "tensors")
+
+
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.touch()
@@ -130,9 +147,65 @@ def test_a_file_without_dims_is_refused(model: Whisper, tmp_path: Path) -> None:
     refused(tmp_path / "model.pt", "dims", "model_state_dict")
 
 
-def test_wrong_dims_are_refused(model: Whisper, tmp_path: Path) -> None:
+def test_incomplete_dims_are_refused(model: Whisper, tmp_path: Path) -> None:
     save_file(state_of(model), tmp_path / "dims.safetensors", {"dims": '{"n_mels": 80}'})
-    refused(tmp_path / "dims.safetensors", "ModelDimensions")
+    refused(tmp_path / "dims.safetensors", "ModelDimensions", "n_audio_ctx")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_vocab": 52000}, ["n_vocab 52000", "51866"]),
+        ({"n_audio_ctx": 750}, ["n_audio_ctx 750", "1500"]),
+        ({"n_audio_head": 3}, ["n_audio_head 3", "multiple"]),
+        ({"n_text_state": 32}, ["n_text_state 32", "equal"]),
+        ({"n_text_layer": 0}, ["n_text_layer 0", "positive"]),
+        ({"n_mels": "80"}, ["n_mels '80'", "positive"]),
+        ({"n_mels": 128}, ["encoder.conv1.weight", "[16, 80, 3]", "[16, 128, 3]"]),
+        ({"n_text_layer": 3}, ["lacks", "decoder.blocks.2."]),
+        ({"n_text_layer": 1}, ["holds a tensor decoder.blocks.1."]),
+    ],
+    ids=lambda value: "-".join(f"{name}-{number}" for name, number in value.items()) if type(value) is dict else "",
+)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_dims_that_fit_neither_whisper_nor_the_tensors_are_refused(
+    model: Whisper, tmp_path: Path, suffix: str, change: dict[str, object], words: list[str]
+) -> None:
+    dims, path = asdict(model.dims) | change, tmp_path / f"dims{suffix}"
+    if suffix == ".pt":
+        torch.save({"dims": dims, "model_state_dict": state_of(model)}, path)
+    else:
+        save_file(state_of(model), path, {"dims": json.dumps(dims)})
+    refused(path, *words)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_refused(model: Whisper, tmp_path: Path, value: float) -> None:
+    state = state_of(model)
+    state["decoder.blocks.0.mlp.0.bias"][3] = value
+    save_file(state, tmp_path / "nan.safetensors", {"dims": json.dumps(asdict(model.dims))})
+    refused(tmp_path / "nan.safetensors", "decoder.blocks.0.mlp.0.bias", "NaN", "again")
+
+
+def test_whole_numbers_are_no_weights(model: Whisper, tmp_path: Path) -> None:
+    state = {name: tensor.to(torch.int8) for name, tensor in state_of(model).items()}
+    save_file(state, tmp_path / "int8.safetensors", {"dims": json.dumps(asdict(model.dims))})
+    refused(tmp_path / "int8.safetensors", "int8", "floating point")
+
+
+@pytest.mark.parametrize("n_vocab", [51865, 51866])
+def test_an_own_checkpoint_is_decoded_as_openai_whisper_decodes_it(tmp_path: Path, n_vocab: int) -> None:
+    """Other dims, 128 mels, multilingual tokens, in openai-whisper's own format."""
+    path = save_pt(random_whisper(n_mels=128, n_vocab=n_vocab, n_state=32), tmp_path / "mine.pt")
+    samples = np.random.default_rng(5).normal(0, 0.1, (2, 64_000)).astype(np.float32)
+    mels = torch.stack([log_mel(row, n_mels=128) for row in samples])
+    theirs = whisper.load_model(str(path), device="cpu").decode(mels, whisper.DecodingOptions(fp16=False))
+    ours = load(str(path), CPU, torch.float32)
+    with torch.inference_mode():
+        decoded = WindowDecoder(ours.model, DecodingOptions()).decode(ours.model.encoder(mels))
+    assert [list(window.tokens) for window in decoded] == [result.tokens for result in theirs]
+    assert [window.language for window in decoded] == [result.language for result in theirs]
+    assert all(len(window.tokens) > 2 for window in decoded)
 
 
 def test_missing_surplus_and_misshapen_tensors_are_refused(model: Whisper, tmp_path: Path) -> None:
@@ -154,5 +227,5 @@ def test_the_mel_bands_of_official_models_are_known_without_a_download(name: str
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_the_mel_bands_of_a_file_are_read_from_its_dims(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"checkpoint{suffix}"
-    (save_pt if suffix == ".pt" else save_safetensors)(random_whisper(n_mels=128, n_vocab=51866, n_state=16), path)
+    (save_pt if suffix == ".pt" else save_safetensors)(tiny_whisper(n_mels=128, n_vocab=51866), path)
     assert n_mels(str(path)) == 128
