@@ -54,10 +54,9 @@ def _receive(samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int)
 def _fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
     """eSpeak NG just loaded, and its sample rate in Hz.
 
-    Its oscillators' phases are static variables and its breath comes from C's `rand`: only an unloaded library and a
-    reset seed (both take milliseconds) make the same words sound the same twice.
+    Its oscillators' phases are static variables and the generator of its breath is seeded by the clock: only an
+    unloaded library and a set seed (both take milliseconds) make the same words sound the same twice.
     """
-    ctypes.CDLL(None).srand(1)
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
         data_path = str(espeakng_loader.get_data_path())
@@ -65,6 +64,7 @@ def _fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
         if rate_hz <= 0:
             raise SpeechError(f"eSpeak NG found no voice data in {data_path}; reinstall espeakng-loader")
         library.espeak_SetSynthCallback(_receive)
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         yield library, rate_hz
         library.espeak_Terminate()
     finally:

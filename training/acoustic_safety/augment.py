@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torchaudio.functional import mask_along_axis_iid
 
 from aircheck.inference.acoustic_safety.events import EVENTS, SAFETY_EVENTS
 from aircheck.inference.acoustic_safety.network import N_MELS, TIME_STRIDE
@@ -26,8 +27,7 @@ class AugmentOptions:
     mix_db: tuple[float, float] = (-14.0, -2.0)  # a second scene's mean level against the first's
     floor_odds: float = 0.5
     floor_db: tuple[float, float] = (-60.0, -20.0)  # of band power; the network's own floor is at -50
-    band_mask_odds: float = 0.3
-    widest_band_mask: int = 10
+    widest_band_mask: int = 10  # of N_MELS (SpecAugment, Park et al. 2019); no masks in time, which would hide labels
 
 
 def _db(values: np.ndarray) -> np.ndarray:
@@ -53,14 +53,13 @@ def augment(power: Tensor, labels: Tensor, rng: Rng, options: AugmentOptions | N
     knots = rng.uniform(-options.equaliser_db, options.equaliser_db, (batch, 6))
     curve = np.stack([np.interp(np.linspace(0, 5, N_MELS), np.arange(6), row) for row in knots])
     curve += rng.uniform(-options.gain_db, options.gain_db, (batch, 1))
-    masks = rng.random(batch) < options.band_mask_odds
-    for row in np.flatnonzero(masks):
-        first = int(rng.integers(0, N_MELS))
-        curve[row, first : first + int(rng.integers(1, options.widest_band_mask + 1))] -= 60.0
     power = power * column(_db(curve))[:, None, :]
+    seed = int(rng.integers(2**31))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        power = mask_along_axis_iid(power[:, None], options.widest_band_mask, 0.0, axis=3)[:, 0]
 
     floor = np.where(rng.random(batch) < options.floor_odds, _db(rng.uniform(*options.floor_db, batch)), 0.0)
-    seed = int(rng.integers(2**31))
     generator = torch.Generator(device).manual_seed(seed)
     noise = torch.empty_like(power).exponential_(1.0, generator=generator)  # power of Gaussian noise in a bin
     return power + noise * column(floor)[:, None, None], labels

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from training.acoustic_safety.dsp import (
+    NYQUIST_HZ,
     SAMPLE_RATE,
     Audio,
     Rng,
@@ -22,12 +25,13 @@ from training.acoustic_safety.dsp import (
 )
 
 CODECS = (("mp3", "libmp3lame"), ("mp4", "aac"))  # container, encoder
+ROOM_T60_S = (0.12, 1.2)  # a car to a large living room or church hall
 
 
-def room_response(rng: Rng) -> NDArray[np.float32]:
+def room_response(rng: Rng, t60_range_s: tuple[float, float] = ROOM_T60_S) -> NDArray[np.float32]:
     """A room: direct sound, a few early reflections, exponentially decaying noise; unit energy."""
-    t60_s = log_uniform(rng, 0.12, 1.2)
-    n = n_samples(min(t60_s, 0.8))
+    t60_s = log_uniform(rng, *t60_range_s)
+    n = n_samples(min(t60_s, 1.6) if t60_s > ROOM_T60_S[1] else min(t60_s, 0.8))
     tail = coloured(rng, n, rng.uniform(-4, 0)) * decay(n, t60_s)
     tail[: n_samples(rng.uniform(0.002, 0.02))] = 0.0
     for _ in range(int(rng.integers(2, 7))):
@@ -61,7 +65,8 @@ def codec_round_trip(audio: NDArray[np.float64], container: str, encoder: str, b
         assert isinstance(stream, av.AudioStream)
         stream.bit_rate = bit_rate
         samples = np.clip(audio, -1, 1).astype(np.float32)[None]
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        sample_format = "flt" if encoder == "libopus" else "fltp"  # alike for one channel, but each takes only its own
+        frame = av.AudioFrame.from_ndarray(samples, format=sample_format, layout="mono")
         frame.sample_rate = SAMPLE_RATE
         sink.mux(stream.encode(frame))
         sink.mux(stream.encode(None))
@@ -73,23 +78,56 @@ def codec_round_trip(audio: NDArray[np.float64], container: str, encoder: str, b
     return np.pad(decoded_audio, (0, len(audio) - len(decoded_audio)))
 
 
+@dataclass(frozen=True)
+class Chain:
+    """One random recording chain, in two parts: what acts on every sound alike, and what acts on the mixture."""
+
+    low_cut_hz: float  # 0: none
+    high_cut_hz: float  # Nyquist: none
+    levelling: float  # 0: none, 1: flat
+    level_dbfs: float
+    floor_dbfs: float  # -inf: none
+    codec: tuple[str, str, int] | None  # container, encoder, bit/s
+
+    @classmethod
+    def draw(cls, rng: Rng, codecs: Sequence[tuple[str, str]] = CODECS, codec_odds: float = 0.15) -> Chain:
+        container, encoder = codecs[int(rng.integers(len(codecs)))]
+        return cls(
+            low_cut_hz=rng.uniform(40, 300) if rng.random() < 0.15 else 0.0,
+            high_cut_hz=rng.uniform(3400, 7000) if rng.random() < 0.25 else NYQUIST_HZ,
+            levelling=rng.uniform(0.2, 0.6) if rng.random() < 0.25 else 0.0,
+            level_dbfs=rng.uniform(-36, -12),
+            floor_dbfs=rng.uniform(-80, -48) if rng.random() < 0.85 else -np.inf,
+            codec=(container, encoder, int(rng.choice([24_000, 32_000, 48_000, 64_000])))
+            if rng.random() < codec_odds
+            else None,
+        )
+
+    def filtered(self, audio: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Band limits. Linear: the mixture of filtered sounds is the filtered mixture, so each can still be told."""
+        return bandpass(bandpass(audio, self.low_cut_hz, NYQUIST_HZ), 0, self.high_cut_hz, order=4)
+
+    def recorded(self, rng: Rng, audio: NDArray[np.float64]) -> Audio:
+        """The rest of the chain: levelling, level, noise floor, clipping or a limiter, codec."""
+        if self.levelling:
+            audio = compress(audio, self.levelling)
+        if rms(audio) > 1e-5:
+            audio = audio * (10 ** (self.level_dbfs / 20) / rms(audio))
+        if np.isfinite(self.floor_dbfs):
+            audio = audio + coloured(rng, len(audio), rng.uniform(-6, 1)) * 10 ** (self.floor_dbfs / 20)
+        peak = float(np.abs(audio).max())
+        if peak > 1.0:
+            audio = np.clip(audio, -1, 1) if rng.random() < 0.5 else audio / peak
+        if self.codec is not None:
+            audio = codec_round_trip(audio, *self.codec)
+        return audio.astype(np.float32)
+
+    def floor_power(self, audio: NDArray[np.float64]) -> float:
+        """Power of the noise floor in the units of `audio`, before its level is set."""
+        return float(10 ** ((self.floor_dbfs - self.level_dbfs) / 10)) * rms(audio) ** 2
+
+
 def record(rng: Rng, audio: NDArray[np.float64]) -> Audio:
-    """Pass a mixture through a random recording chain: levelling, band limits, tilt, level, floor, clipping, codec."""
-    if rng.random() < 0.25:
-        audio = compress(audio, rng.uniform(0.2, 0.6))
-    if rng.random() < 0.15:
-        audio = bandpass(audio, rng.uniform(40, 300), 8000)
-    if rng.random() < 0.25:
-        audio = bandpass(audio, 0, rng.uniform(3400, 7000), order=4)
-    level_dbfs = rng.uniform(-36, -12)
-    audio = audio * (10 ** (level_dbfs / 20) / max(rms(audio), 1e-6)) if rms(audio) > 1e-5 else audio
-    if rng.random() < 0.85:
-        floor_dbfs = rng.uniform(-80, -48)
-        audio = audio + coloured(rng, len(audio), rng.uniform(-6, 1)) * 10 ** (floor_dbfs / 20)
-    peak = float(np.abs(audio).max())
-    if peak > 1.0:  # a limiter, or plain clipping
-        audio = np.clip(audio, -1, 1) if rng.random() < 0.5 else audio / peak
-    if rng.random() < 0.15:
-        container, encoder = CODECS[int(rng.integers(len(CODECS)))]
-        audio = codec_round_trip(audio, container, encoder, int(rng.choice([24_000, 32_000, 48_000, 64_000])))
-    return audio.astype(np.float32)
+    """Pass a mixture through a random recording chain: band limits, levelling, level, floor, clipping, codec."""
+    chain = Chain.draw(rng)
+    return chain.recorded(rng, chain.filtered(audio))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.network import FRAME_SAMPLES, MEL_HOP, N_FFT, N_MELS, SAMPLE_RATE, MelFrontEnd
-from training.acoustic_safety.scenes import Pool, SceneOptions, make_scene
+from training.acoustic_safety.scenes import Pool, SceneOptions, TrueSpan, make_scene
 
 SILENCE_DBFS = -50.0  # frames quieter than this are «silence»
 _LOG_FLOOR = 1e-8  # keeps log10 finite in cached arrays; far below the network's own floor
@@ -21,10 +22,9 @@ _LOG_FLOOR = 1e-8  # keeps log10 finite in cached arrays; far below the network'
 class DataOptions:
     """What to render. A shard is one job with its own seed and its own pool of costly sounds."""
 
-    shards: int = 6
+    shards: int = 7
     scenes_per_shard: int = 500
-    seed: int = 20_26
-    workers: int = 2
+    seed: int = 2026
 
 
 def level_dbfs(power: torch.Tensor) -> torch.Tensor:
@@ -46,11 +46,14 @@ def render_shard(folder: str, index: int, options: DataOptions) -> int:
     frames = samples // FRAME_SAMPLES
     power = np.empty((options.scenes_per_shard, samples // MEL_HOP, N_MELS), dtype=np.float16)
     labels = np.empty((options.scenes_per_shard, frames, len(EVENTS)), dtype=np.uint8)
+    spans = []
     for row in range(options.scenes_per_shard):
         scene = make_scene(rng, pool, scene_options)
         mel = front_end(torch.from_numpy(scene.waveform)[None])[0]
         power[row] = torch.log10(mel + _LOG_FLOOR).numpy()
         labels[row] = scene.targets(frames)
+        spans.append([asdict(span) for span in scene.truth])
+    target.with_name(f"spans-{index:03d}.json").write_text(json.dumps(spans))
     np.save(target.with_name(f"labels-{index:03d}.npy"), labels)
     partial = target.with_suffix(".part.npy")
     np.save(partial, power)
@@ -58,10 +61,17 @@ def render_shard(folder: str, index: int, options: DataOptions) -> int:
     return options.scenes_per_shard
 
 
-def render(folder: Path, options: DataOptions) -> None:
-    """Render the missing shards in worker processes."""
+def render(folder: Path, options: DataOptions, workers: int = 2) -> None:
+    """Render the missing shards in worker processes.
+
+    Raises `ValueError` when the folder holds a set made with other options.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(options.workers) as pool:
+    recipe = folder / "options.json"
+    if recipe.exists() and json.loads(recipe.read_text()) != asdict(options):
+        raise ValueError(f"{recipe}: rendered with other options; delete {folder} or choose another --work folder")
+    recipe.write_text(json.dumps(asdict(options)))
+    with ProcessPoolExecutor(workers) as pool:
         jobs = [pool.submit(render_shard, str(folder), index, options) for index in range(options.shards)]
         for done, job in enumerate(as_completed(jobs), start=1):
             job.result()
@@ -70,18 +80,24 @@ def render(folder: Path, options: DataOptions) -> None:
 
 @dataclass
 class Cache:
-    """The rendered set: log10 mel power fp16 [n, 512, 64] and labels uint8 [n, 128, events]."""
+    """The rendered set: log10 mel power fp16 [n, 512, 64], labels uint8 [n, 128, events], true spans by scene."""
 
     power: np.ndarray
     labels: np.ndarray
+    spans: list[list[TrueSpan]]
 
     @classmethod
     def open(cls, folder: Path, options: DataOptions) -> Cache:
-        parts = [
-            [np.load(folder / f"{kind}-{index:03d}.npy") for index in range(options.shards)]
+        power, labels = (
+            np.concatenate([np.load(folder / f"{kind}-{index:03d}.npy") for index in range(options.shards)])
             for kind in ("power", "labels")
+        )
+        spans = [
+            [TrueSpan(**span) for span in scene]
+            for index in range(options.shards)
+            for scene in json.loads((folder / f"spans-{index:03d}.json").read_text())
         ]
-        return cls(*(np.concatenate(part) for part in parts))
+        return cls(power, labels, spans)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -6,6 +6,7 @@ Everything is mono at `SAMPLE_RATE` and returns fp32; randomness comes only from
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,18 +58,23 @@ def coloured(rng: Rng, n: int, slope_db_per_octave: float) -> NDArray[np.float64
     return np.asarray(noise / max(rms(noise), 1e-12))
 
 
+@lru_cache(maxsize=2048)
+def _one_sided(step: int, kind: str, order: int) -> NDArray[np.float64]:
+    """Butterworth sections, edge `step` 1/24 octaves above 20 Hz; kept, for their design costs more than their use."""
+    return np.asarray(signal.butter(order, 20.0 * 2 ** (step / 24), kind, fs=SAMPLE_RATE, output="sos"))
+
+
 def bandpass(audio: ArrayLike, low_hz: float, high_hz: float, order: int = 2) -> NDArray[np.float64]:
-    """Butterworth band; a low edge under 20 Hz or a high edge at Nyquist makes it one-sided."""
-    high_hz = min(high_hz, NYQUIST_HZ)
-    if low_hz < 20 and high_hz >= NYQUIST_HZ * 0.99:
-        return np.asarray(audio, dtype=np.float64)
-    if low_hz < 20:
-        sos = signal.butter(order, high_hz, "lowpass", fs=SAMPLE_RATE, output="sos")
-    elif high_hz >= NYQUIST_HZ * 0.99:
-        sos = signal.butter(order, low_hz, "highpass", fs=SAMPLE_RATE, output="sos")
-    else:
-        sos = signal.butter(order, (low_hz, high_hz), "bandpass", fs=SAMPLE_RATE, output="sos")
-    return np.asarray(signal.sosfilt(sos, audio))
+    """Butterworth high-pass and low-pass in a row, edges rounded to 1/24 octave.
+
+    A low edge under 20 Hz leaves the high-pass out, a high edge near Nyquist the low-pass.
+    """
+    out = np.asarray(audio, dtype=np.float64)
+    if low_hz >= 20:
+        out = signal.sosfilt(_one_sided(round(24 * np.log2(low_hz / 20)), "highpass", order), out)
+    if high_hz < NYQUIST_HZ * 0.95:
+        out = signal.sosfilt(_one_sided(round(24 * np.log2(max(high_hz, 20) / 20)), "lowpass", order), out)
+    return np.asarray(out)
 
 
 def resonator(audio: ArrayLike, frequency_hz: float, bandwidth_hz: float) -> NDArray[np.float64]:
@@ -115,12 +121,15 @@ def phase_of(frequency_hz: ArrayLike) -> NDArray[np.float64]:
 def harmonics(frequency_hz: NDArray[np.float64], amplitudes: ArrayLike) -> NDArray[np.float64]:
     """Sum of harmonics of a gliding fundamental; those above Nyquist are left out, sample by sample."""
     phase = phase_of(frequency_hz)
+    now, before, double_cosine = np.sin(phase), np.zeros(len(phase)), 2 * np.cos(phase)
+    lowest_hz, highest_hz = float(frequency_hz.min()), float(frequency_hz.max())
     out = np.zeros(len(phase))
     for number, amplitude in enumerate(np.asarray(amplitudes, dtype=np.float64), start=1):
-        audible = frequency_hz * number < NYQUIST_HZ * 0.97
-        if not audible.any():
+        if lowest_hz * number >= NYQUIST_HZ * 0.97:
             break
-        out += amplitude * np.sin(number * phase) * audible
+        tone = amplitude * now
+        out += tone if highest_hz * number < NYQUIST_HZ * 0.97 else tone * (frequency_hz * number < NYQUIST_HZ * 0.97)
+        now, before = double_cosine * now - before, now  # sin((k + 1) x) = 2 cos(x) sin(k x) - sin((k - 1) x)
     return out
 
 
@@ -134,11 +143,17 @@ def add_at(target: NDArray[np.float64], sound: ArrayLike, start_s: float, gain: 
 
 
 def modes(n: int, frequencies_hz: ArrayLike, t60_s: ArrayLike, amplitudes: ArrayLike, rng: Rng) -> NDArray[np.float64]:
-    """Struck body: a sum of decaying sinusoids (modal synthesis)."""
-    frequency = np.asarray(frequencies_hz, dtype=np.float64)[:, None]
-    damping = np.log(1000.0) / np.maximum(np.asarray(t60_s, dtype=np.float64), 1e-3)[:, None]
-    amplitude = np.asarray(amplitudes, dtype=np.float64)[:, None]
-    t = seconds(n)[None]
-    phase = rng.uniform(0, 2 * np.pi, size=frequency.shape)
-    audible = frequency < NYQUIST_HZ
-    return np.asarray((audible * amplitude * np.exp(-damping * t) * np.sin(2 * np.pi * frequency * t + phase)).sum(0))
+    """Struck body: a sum of decaying sinusoids (modal synthesis), each the impulse response of a two-pole filter."""
+    frequency = np.asarray(frequencies_hz, dtype=np.float64)
+    phases = rng.uniform(0, 2 * np.pi, size=frequency.shape)
+    radii = np.exp(-np.log(1000.0) / np.maximum(np.asarray(t60_s, dtype=np.float64), 1e-3) / SAMPLE_RATE)
+    impulse, out = np.zeros(n), np.zeros(n)
+    impulse[0] = 1.0
+    for angle, radius, phase, amplitude in zip(
+        2 * np.pi * frequency / SAMPLE_RATE, radii, phases, np.asarray(amplitudes, dtype=np.float64), strict=True
+    ):
+        if angle < np.pi:
+            start, following = np.sin(phase), radius * np.sin(angle + phase)
+            turn = 2 * radius * np.cos(angle)
+            out += amplitude * signal.lfilter([start, following - turn * start], [1.0, -turn, radius**2], impulse)
+    return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import signal
 
 from training.acoustic_safety.dsp import (
     Audio,
@@ -264,3 +265,93 @@ def noise_sweep(rng: Rng) -> Audio:
     shape = curve(n, [0, rng.uniform(0.4, 0.9), 1], [0, 1, 0])
     low, high = bandpass(white(rng, n), 100, 800), bandpass(white(rng, n), 1000, 7000)
     return normalise((low * shape**2 + high * shape**3) * ramps(n, 0.05, 0.05))
+
+
+def fireworks(rng: Rng) -> Audio:
+    """Shells of a display: the whistle or hiss of a climb, a soft burst high in the air, a crackle. No lone bang."""
+    out = np.zeros(n_samples(rng.uniform(2.0, 5.0)))
+    end_s, at_s = len(out) / 16000, 0.0
+    while at_s < end_s - 1.0:
+        climb_n = n_samples(rng.uniform(0.6, 1.4))
+        f = curve(climb_n, [0, 1], [rng.uniform(1200, 2500), rng.uniform(2500, 5500)])
+        climb = harmonics(np.asarray(f), [1, 0.2]) if rng.random() < 0.7 else bandpass(white(rng, climb_n), 1500, 6000)
+        add_at(out, climb * curve(climb_n, [0, 0.7, 1], [0.2, 1, 0.1]), at_s, log_uniform(rng, 0.1, 0.5))
+        burst_s = at_s + climb_n / 16000
+        burst_n = n_samples(rng.uniform(0.3, 0.8))
+        attack = 1 - np.exp(
+            -seconds(burst_n) / log_uniform(rng, 0.01, 0.04)
+        )  # loose powder burns, it does not detonate
+        burst = bandpass(coloured(rng, burst_n, -4), 60, rng.uniform(600, 1800)) * attack
+        add_at(out, burst * decay(burst_n, rng.uniform(0.25, 0.7)), burst_s, rng.uniform(0.5, 1.2))
+        add_at(out, fireworks_crackle(rng), burst_s + rng.uniform(0.05, 0.3), log_uniform(rng, 0.3, 1.2))
+        at_s += rng.uniform(0.6, 1.8)
+    return normalise(out * ramps(len(out), 0.0, 0.2))
+
+
+def thunder(rng: Rng) -> Audio:
+    """Far thunder: a roll of many peaks that swells over a good part of a second, with no front."""
+    n = n_samples(rng.uniform(3.0, 6.0))
+    swell = np.zeros(n)
+    for at_s in rng.uniform(0.0, 0.6 * n / 16000, int(rng.integers(3, 8))):
+        peak_n = n_samples(rng.uniform(1.0, 2.5))
+        add_at(swell, curve(peak_n, [0, rng.uniform(0.2, 0.5), 1], [0, 1, 0]), float(at_s), rng.uniform(0.3, 1.0))
+    roll = bandpass(coloured(rng, n, rng.uniform(-7, -4)), 20, rng.uniform(150, 900))
+    return normalise(
+        roll * swell * np.clip(1 + 0.4 * wander(rng, n, rng.uniform(3, 9)), 0.1, None) * ramps(n, 0.2, 0.4)
+    )
+
+
+def applause(rng: Rng) -> Audio:
+    """A hall that claps, sometimes with whistles: dense claps without a beat."""
+    n = n_samples(rng.uniform(2.5, 6.0))
+    spikes = np.where(rng.random(n) < rng.uniform(60, 400) / 16000, rng.uniform(0.2, 1.0, n), 0.0)
+    out = np.zeros(n)
+    for _ in range(4):  # groups of hands that sound alike
+        centre_hz = rng.uniform(700, 2600)
+        clap_n = n_samples(0.06)
+        one = bandpass(white(rng, clap_n), centre_hz * 0.5, centre_hz * 2.2) * decay(clap_n, rng.uniform(0.02, 0.07))
+        out += signal.oaconvolve(spikes * (rng.random(n) < 0.4), normalise(one, 1.0))[:n]
+    if rng.random() < 0.3:
+        add_at(out, whistle(rng), rng.uniform(0, 1.5), rng.uniform(0.3, 1.0))
+    return normalise(out * ramps(n, rng.uniform(0.05, 0.8), rng.uniform(0.3, 1.5)))
+
+
+def squeal(rng: Rng) -> Audio:
+    """Brakes, a hinge or a chair on the floor: friction that sings on one or two pitches and hardly glides."""
+    n = n_samples(rng.uniform(0.3, 2.0))
+    out = np.zeros(n)
+    for _ in range(int(rng.integers(1, 3))):
+        f = log_uniform(rng, 500, 3800) * (1 + 0.01 * wander(rng, n, 8))
+        out += harmonics(np.asarray(f), [1, rng.uniform(0.1, 0.8), rng.uniform(0, 0.5)]) * rng.uniform(0.3, 1.0)
+    rub = bandpass(white(rng, n), 400, 6000) * rng.uniform(0.05, 0.4)
+    return normalise((out + rub) * np.clip(1 + 0.4 * wander(rng, n, 15), 0, None) * ramps(n, 0.04, 0.08))
+
+
+def glissando(rng: Rng) -> Audio:
+    """A slide whistle, trombone, riser or game sound: a pitch that slides once or twice and stops, never in cycles."""
+    n = n_samples(rng.uniform(0.4, 3.0))
+    pitch = log_uniform(rng, 150, 900) * 2 ** curve(n, [0, rng.uniform(0.3, 0.7), 1], rng.uniform(-0.2, 1.6, 3))
+    amplitudes = rng.uniform(0.2, 1, 12) / np.arange(1, 13) ** rng.uniform(0.3, 2.0)
+    return normalise(harmonics(np.asarray(pitch), amplitudes) * ramps(n, 0.02, 0.1))
+
+
+def hammering(rng: Rng) -> Audio:
+    """A hammer on a nail or plank, a stapler, a ball on a floor: short knocks with one hard body, evenly paced."""
+    hit_n = n_samples(0.2)
+    base_hz = log_uniform(rng, 180, 1500)
+    hit = modes(hit_n, base_hz * rng.uniform(1, 5, 6), rng.uniform(0.03, 0.15, 6), rng.uniform(0.2, 1, 6), rng)
+    hit += bandpass(white(rng, hit_n), 500, 6000) * decay(hit_n, 0.02) * rng.uniform(0.5, 2)
+    count = int(rng.integers(1, 8))
+    return normalise(_scatter(rng, hit, np.arange(count) * rng.uniform(0.2, 0.7), n_samples(count * 0.7 + 0.3)))
+
+
+def keys_jingle(rng: Rng) -> Audio:
+    """Keys, coins or a tambourine: small hard metal that rings high, with no fracture and no falling shards."""
+    n = n_samples(rng.uniform(0.5, 2.5))
+    out = np.zeros(n)
+    base_hz = log_uniform(rng, 2500, 5500)
+    for at_s in np.cumsum(rng.exponential(rng.uniform(0.03, 0.12), 60)):
+        ring_n = n_samples(0.12)
+        ring = modes(ring_n, base_hz * rng.uniform(0.8, 1.4, 3), rng.uniform(0.03, 0.2, 3), [1, 0.6, 0.4], rng)
+        add_at(out, ring, float(at_s), rng.uniform(0.2, 1.0))
+    return normalise(out * ramps(n, 0.02, 0.1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.network import FRAME_S, FRAME_SAMPLES
-from training.acoustic_safety.channel import in_room, record, room_response
+from training.acoustic_safety.channel import CODECS, ROOM_T60_S, Chain, in_room, room_response
 from training.acoustic_safety.dsp import SAMPLE_RATE, Audio, Rng, add_at, coloured, n_samples, rms
 from training.acoustic_safety.sounds import EVENTS as EVENT_SOUNDS
 from training.acoustic_safety.sounds import LOOKALIKES, MUSIC, SOUNDS, SPEECH
@@ -26,7 +26,7 @@ EVENT_MERGE_GAP_S = 0.4
 
 @dataclass(frozen=True)
 class TrueSpan:
-    """Where a sound is audible, s from the scene's start."""
+    """Where a sound is audible, s from the scene's start, and its power there against all else that sounds."""
 
     name: str
     start_s: float
@@ -88,14 +88,32 @@ def _runs(active: NDArray[np.bool_], merge_frames: int) -> list[tuple[int, int]]
     return runs
 
 
-def audible_spans(name: str, sound: NDArray[np.float64], rest: NDArray[np.float64], snr_db: float) -> list[TrueSpan]:
-    """Where `sound` stands out of itself and of everything else in the scene."""
-    own, other = _frame_power(sound), _frame_power(rest)
-    active = (own > TAIL * own.max(initial=0.0)) & (own > AUDIBLE * other) & (own > 1e-9)
+def audible_spans(
+    name: str, sound: NDArray[np.float64], rest: NDArray[np.float64], floor_power: float = 0.0
+) -> list[TrueSpan]:
+    """Where `sound` stands out of itself and of everything else in the recording, whose noise floor has a power."""
+    own, other = _frame_power(sound), _frame_power(rest) + floor_power
+    loud = own > TAIL * own.max(initial=0.0)
+    active = loud & (own > AUDIBLE * other) & (own > 1e-9)
     runs = _runs(active, int(MERGE_GAP_S.get(name, EVENT_MERGE_GAP_S) / FRAME_S))
     heard = sum(own[a:b].sum() for a, b in runs)
     lasting = [(a, b) for a, b in runs if own[a:b].sum() > LEAST_SHARE * heard]  # a stray shard is no second event
-    return [TrueSpan(name, a * FRAME_S, b * FRAME_S, snr_db) for a, b in lasting]
+    spans = []
+    for a, b in lasting:
+        event, background = own[a:b][loud[a:b]].mean(), other[a:b].mean()
+        spans.append(TrueSpan(name, a * FRAME_S, b * FRAME_S, float(10 * np.log10(event / max(background, 1e-12)))))
+    return spans
+
+
+def joined(truth: Sequence[TrueSpan], name: str, gap_s: float) -> list[TrueSpan]:
+    """True spans of one event, where those less than a gap apart are one, as loud as the loudest."""
+    spans: list[TrueSpan] = []
+    for span in sorted((s for s in truth if s.name == name), key=lambda s: s.start_s):
+        if spans and span.start_s - spans[-1].end_s < gap_s:
+            last = spans.pop()
+            span = TrueSpan(name, last.start_s, max(last.end_s, span.end_s), max(last.snr_db, span.snr_db))
+        spans.append(span)
+    return spans
 
 
 def _loudness(sound: Audio | NDArray[np.float64]) -> float:
@@ -141,13 +159,13 @@ class SceneOptions:
 
     duration_s: float = 10.24
     backgrounds: tuple[tuple[str, float], ...] = (
-        ("speech", 0.40),
-        ("music", 0.13),
-        ("speech+music", 0.12),
-        ("ambience", 0.08),
+        ("speech", 0.34),
+        ("music", 0.19),
+        ("speech+music", 0.14),
+        ("ambience", 0.07),
         ("speech+ambience", 0.08),
         ("noise", 0.04),
-        ("none", 0.15),
+        ("none", 0.14),
     )
     event_odds: float = 0.6  # scenes with at least one safety event
     most_events: int = 3
@@ -156,6 +174,11 @@ class SceneOptions:
     snr_db: tuple[float, float] = SNR_DB
     begun_odds: float = 0.06  # a sound that began before the scene, as windows of an episode cut them
     cut_odds: float = 0.12  # the clip ends early and zeros follow, as in a padded window
+    least_inside_s: float = 0.5  # of every sound before the scene's end
+    room_odds: float = 0.5  # that everything sounds in one room
+    room_t60_s: tuple[float, float] = ROOM_T60_S
+    codecs: tuple[tuple[str, str], ...] = CODECS
+    codec_odds: float = 0.15
 
 
 def _foreground(rng: Rng, options: SceneOptions) -> list[str]:
@@ -175,32 +198,32 @@ def make_scene(rng: Rng, pool: Pool, options: SceneOptions | None = None) -> Sce
     kinds, odds = zip(*options.backgrounds, strict=True)
     kind = str(rng.choice(kinds, p=odds))
     layers = _background(rng, pool, n, kind)
-    response = room_response(rng) if rng.random() < 0.5 else None
+    chain = Chain.draw(rng, options.codecs, options.codec_odds)
+    response = room_response(rng, options.room_t60_s) if rng.random() < options.room_odds else None
     if response is not None:
         layers = {name: in_room(layer, response)[:n] for name, layer in layers.items()}
-    placed: list[tuple[str, NDArray[np.float64], float]] = [
-        (name, layer, 0.0) for name, layer in layers.items() if name in ("speech", "music")
-    ]
-    bed = sum(layers.values(), np.zeros(n))
+    bed = chain.filtered(sum(layers.values(), np.zeros(n)))
+    placed = [(name, chain.filtered(layer)) for name, layer in layers.items() if name in ("speech", "music")]
     total = bed.copy()
     for name in _foreground(rng, options):
         sound = np.asarray(pool.draw(rng, name), dtype=np.float64)
         if response is not None and rng.random() < 0.6:
             sound = in_room(sound, response)
-        elif rng.random() < 0.3:
-            sound = in_room(sound, room_response(rng))
+        elif response is None and rng.random() < 0.3:
+            sound = in_room(sound, room_response(rng, options.room_t60_s))
         track = np.zeros(n)
-        start_s = float(rng.uniform(0, max(options.duration_s - 0.5, 0.1)))
+        start_s = float(rng.uniform(0, max(options.duration_s - options.least_inside_s, 0.1)))
         if rng.random() < options.begun_odds and len(sound) > n_samples(1.0):
             sound, start_s = sound[int(rng.integers(0, len(sound) // 2)) :], 0.0
-        add_at(track, sound, start_s)
+        add_at(track, chain.filtered(sound), start_s)
         here = bed[round(start_s * SAMPLE_RATE) :][: len(sound)]
-        snr_db = float(rng.uniform(*options.snr_db))
-        track *= max(rms(here), FLOOR_RMS if layers else 0.1) * 10 ** (snr_db / 20) / max(_loudness(sound), 1e-6)
-        placed.append(("music" if name in ("drums",) else name, track, snr_db))
+        gain = 10 ** (rng.uniform(*options.snr_db) / 20) / max(_loudness(track), 1e-6)
+        track *= max(rms(here), FLOOR_RMS if layers else 0.1) * gain
+        placed.append(("music" if name == "drums" else name, track))
         total += track
-    truth = [span for name, track, snr_db in placed for span in audible_spans(name, track, total - track, snr_db)]
-    waveform = record(rng, total)
+    floor_power = chain.floor_power(total)
+    truth = [span for name, track in placed for span in audible_spans(name, track, total - track, floor_power)]
+    waveform = chain.recorded(rng, total)
     if rng.random() < options.cut_odds:
         end_s = float(rng.uniform(0.1, 0.9)) * options.duration_s
         waveform[round(end_s * SAMPLE_RATE) :] = 0.0

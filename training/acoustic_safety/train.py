@@ -1,8 +1,9 @@
 """Train the embedded acoustic classifier: `python -m training.acoustic_safety.train`.
 
-Renders the scenes once (temporary folder), trains on augmented spectrograms, picks a threshold per event on held-out
-scenes, folds it into the output bias and writes `model_repository/acoustic_safety/1/network.safetensors`. Runs on CPU
-or GPU; interrupted, it resumes from its last checkpoint. Fixed seeds: a step draws from its own generator.
+Renders the scenes once (temporary folder), trains on augmented spectrograms, chooses each event's threshold and span
+rule on held-out scenes, folds the threshold into the output bias and writes
+`model_repository/acoustic_safety/1/network.safetensors`. Runs on CPU or GPU; interrupted, it resumes from its last
+checkpoint. Fixed seeds: a step draws from its own generator.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,67 +25,56 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH
-from aircheck.inference.acoustic_safety.events import EVENTS, SAFETY_EVENTS
+from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.network import AcousticNetwork
 from training.acoustic_safety.augment import augment, with_silence
 from training.acoustic_safety.data import Cache, DataOptions, render
+from training.acoustic_safety.rules import Choice, choose_rules, logit
 
-VERSION = "1"
-
-
-@dataclass(frozen=True)
-class Cycle:
-    """One rise and fall of the learning rate; the next starts from this one's averaged weights."""
-
-    steps: int
-    peak_learning_rate: float
-    event_weights: tuple[float, ...]  # of each event's loss, in the order of EVENTS
-
-
-# First everything alike; then what is rare, short and dangerous counts more than what fills most frames.
-CYCLES = (
-    Cycle(1600, 3e-3, (1.0,) * len(EVENTS)),
-    Cycle(1300, 2e-3, (3.0, 2.5, 1.5, 1.2, 2.0, 0.5, 0.5, 0.3)),
-)
+VERSION = "2"
+# What is rare, short and dangerous counts more in the loss than what fills most frames; in the order of EVENTS.
+EVENT_WEIGHTS = (2.5, 2.5, 1.5, 1.2, 2.0, 0.5, 0.5, 0.3)
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What the cycles share."""
+    """One rise and fall of the learning rate."""
 
-    batch: int = 32
+    steps: int = 1800
+    batch: int = 16
+    peak_learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     warm_up: float = 0.08  # of the steps
     average_decay: float = 0.995
     seed: int = 1
     validation_shards: int = 1
-    false_scene_rate: float = 0.015  # of held-out scenes without any safety event that may cross a threshold
     report_every: int = 50
     save_every: int = 200
 
 
 class Trainer:
-    """State of a cycle, and how it is saved: network, its running average and the optimiser's moments."""
+    """State of a training, and how it is saved: network, its running average and the optimiser's moments."""
 
-    def __init__(self, cycle: Cycle, options: TrainOptions, device: torch.device, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.cycle, self.device, self.step = cycle, device, 0
-        self._weights = torch.tensor(cycle.event_weights, device=device)
+    def __init__(self, options: TrainOptions, device: torch.device) -> None:
+        torch.manual_seed(options.seed)
+        self.device, self.step = device, 0
+        self._weights = torch.tensor(EVENT_WEIGHTS, device=device)
         self.network = AcousticNetwork().to(device)
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(options.average_decay), use_buffers=True
         )
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=cycle.peak_learning_rate, weight_decay=options.weight_decay
+            self.network.parameters(), lr=options.peak_learning_rate, weight_decay=options.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, cycle.peak_learning_rate, cycle.steps, pct_start=options.warm_up
+            self.optimiser, options.peak_learning_rate, options.steps, pct_start=options.warm_up
         )
 
     def advance(self, power: Tensor, labels: Tensor) -> float:
         """One optimiser step; returns the loss."""
         self.network.train()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        half = self.device.type == "cuda"  # CPUs without bf16 units are many times slower with it
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             logits = self.network.classify(power)
         loss = F.binary_cross_entropy_with_logits(logits.float(), labels, weight=self._weights)
         self.optimiser.zero_grad(set_to_none=True)
@@ -97,10 +88,6 @@ class Trainer:
 
     def _names(self) -> list[str]:
         return [name for name, _ in self.network.named_parameters()]
-
-    def start_from(self, network: AcousticNetwork) -> None:
-        self.network.load_state_dict(network.state_dict())
-        self.average.module.load_state_dict(network.state_dict())
 
     @property
     def averaged(self) -> AcousticNetwork:
@@ -156,36 +143,19 @@ def predict(
     return np.concatenate(chances), np.concatenate(truths)
 
 
-def choose_thresholds(chances: np.ndarray, truths: np.ndarray, false_scene_rate: float) -> dict[str, float]:
-    """Per event: the best frame F1, raised until few scenes without any safety event cross it."""
-    thresholds: dict[str, float] = {}
-    harmless = ~truths[..., : len(SAFETY_EVENTS)].any((1, 2))
-    grid = np.linspace(0.1, 0.95, 86)
-    for column, event in enumerate(EVENTS):
-        chance, truth = chances[..., column], truths[..., column] > 0
-        hits = np.array([(truth & (chance >= t)).sum() for t in grid])
-        f1 = 2 * hits / np.maximum(np.array([(chance >= t).sum() for t in grid]) + truth.sum(), 1)
-        best = float(grid[int(f1.argmax())])
-        if event in SAFETY_EVENTS and harmless.any():
-            highest = chance[harmless].max(1)
-            best = max(best, min(float(np.quantile(highest, 1 - false_scene_rate)), 0.95))
-        thresholds[event] = best
-        print(f"{event:15s} frame F1 {f1.max():.3f}  threshold {best:.2f}", flush=True)
-    return thresholds
-
-
-def export(network: AcousticNetwork, thresholds: dict[str, float], options: TrainOptions, path: Path) -> None:
-    """Write the weights in fp16 with each event's threshold moved to 0.5 by its bias."""
+def export(network: AcousticNetwork, choices: Mapping[str, Choice], recipe: str, path: Path) -> None:
+    """Write fp16 weights with each event's threshold moved to 0.5 by its bias, and the span rules beside them."""
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    shift = torch.tensor([np.log(t / (1 - t)) for t in thresholds.values()], dtype=torch.float32)
+    shift = torch.tensor([logit(choice.threshold) for choice in choices.values()], dtype=torch.float32)
     state["head.bias"] = state["head.bias"] - shift
     state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
     metadata = {
         "events": json.dumps(EVENTS),
         "version": VERSION,
-        "recipe": f"training.acoustic_safety.train, steps {[c.steps for c in CYCLES]}, seed {options.seed}",
+        "recipe": recipe,
         "data": "trained on synthetic sounds only",
-        "thresholds": json.dumps({event: round(value, 3) for event, value in thresholds.items()}),
+        "thresholds": json.dumps({event: choice.threshold for event, choice in choices.items()}),
+        "span_rules": json.dumps({event: choice.rule() for event, choice in choices.items()}),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path, metadata)
@@ -193,57 +163,56 @@ def export(network: AcousticNetwork, thresholds: dict[str, float], options: Trai
     print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)", flush=True)
 
 
-def run_cycle(trainer: Trainer, cache: Cache, rows: int, options: TrainOptions, seed: int, stem: Path) -> None:
-    """Train on the first `rows` scenes until the cycle ends, from its checkpoint if there is one."""
-    checkpoint, steps = stem.with_suffix(".safetensors"), trainer.cycle.steps
+def train(trainer: Trainer, cache: Cache, rows: int, options: TrainOptions, checkpoint: Path) -> None:
+    """Train on the first `rows` scenes until the last step, from the checkpoint if there is one."""
     if checkpoint.exists():
         trainer.resume(checkpoint)
         print(f"resumed at step {trainer.step}", flush=True)
     begun, losses = time.monotonic(), []
-    while trainer.step < steps:
-        rng = np.random.default_rng([seed, trainer.step])
+    while trainer.step < options.steps:
+        rng = np.random.default_rng([options.seed, trainer.step])
         picked = np.sort(rng.choice(rows, options.batch, replace=False))
         power, labels = augment(*_batch(cache, picked, trainer.device), rng)
         losses.append(trainer.advance(power, with_silence(power, labels)))
         if trainer.step % options.report_every == 0:
             pace_s = (time.monotonic() - begun) / len(losses)
             recent = np.mean(losses[-options.report_every :])
-            print(
-                f"step {trainer.step}/{steps}  loss {recent:.4f}  {(steps - trainer.step) * pace_s:.0f} s left",
-                flush=True,
-            )
-        if trainer.step % options.save_every == 0 or trainer.step == steps:
+            left_s = (options.steps - trainer.step) * pace_s
+            print(f"step {trainer.step}/{options.steps}  loss {recent:.4f}  {left_s:.0f} s left", flush=True)
+        if trainer.step % options.save_every == 0 or trainer.step == options.steps:
             trainer.save(checkpoint)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "aircheck-acoustic")
-    parser.add_argument("--out", type=Path, default=WEIGHTS_PATH)
-    parser.add_argument("--shards", type=int, default=DataOptions.shards, help="of 500 scenes each")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "aircheck-acoustic",
+        help="rendered scenes and the checkpoint; delete it to begin anew (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, default=WEIGHTS_PATH, help="weights to write (default: the server's)")
+    parser.add_argument("--shards", type=int, default=DataOptions.shards, help="of 500 scenes each (%(default)s)")
+    parser.add_argument("--steps", type=int, default=TrainOptions.steps, help="of 16 scenes each (%(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of torch; one is faster than two on a shared machine")
     parser.add_argument("--workers", type=int, default=2, help="processes that render scenes")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    options, data = TrainOptions(), DataOptions(shards=arguments.shards, workers=arguments.workers)
-    render(arguments.work / "data", data)
+    options, data = TrainOptions(steps=arguments.steps), DataOptions(shards=arguments.shards)
+    render(arguments.work / "data", data, arguments.workers)
     cache = Cache.open(arguments.work / "data", data)
-    held_out = options.validation_shards * data.scenes_per_shard
-    training_rows = len(cache) - held_out
-    print(f"{training_rows} scenes to train on, {held_out} held out", flush=True)
+    training_rows = len(cache) - options.validation_shards * data.scenes_per_shard
+    print(f"{training_rows} scenes to train on, {len(cache) - training_rows} to choose thresholds on", flush=True)
 
-    network: AcousticNetwork | None = None
-    for number, cycle in enumerate(CYCLES):
-        trainer = Trainer(cycle, options, device, options.seed + number)
-        if network is not None:
-            trainer.start_from(network)
-        run_cycle(trainer, cache, training_rows, options, options.seed + number, arguments.work / f"cycle-{number}")
-        network = trainer.averaged
-    assert network is not None
-    chances, truths = predict(network, cache, np.arange(training_rows, len(cache)), device)
-    export(network, choose_thresholds(chances, truths, options.false_scene_rate), options, arguments.out)
+    trainer = Trainer(options, device)
+    train(trainer, cache, training_rows, options, arguments.work / f"steps-{options.steps}.safetensors")
+    held_out = np.arange(training_rows, len(cache))
+    chances, truths = predict(trainer.averaged, cache, held_out, device)
+    choices = choose_rules(chances, truths, [cache.spans[row] for row in held_out])
+    recipe = f"training.acoustic_safety.train --shards {data.shards} --steps {options.steps}, seed {options.seed}"
+    export(trainer.averaged, choices, recipe, arguments.out)
 
 
 if __name__ == "__main__":

@@ -175,3 +175,16 @@ def cough(rng: Rng) -> Audio:
         add_at(out, normalise(shaped, 1.0) + rng.uniform(0, 0.5) * normalise(voiced, 1.0), at_s, rng.uniform(0.5, 1))
         at_s += rng.uniform(0.25, 0.6)
     return normalise(out)
+
+
+def cheering(rng: Rng) -> Audio:
+    """A crowd that calls «yeah» together, 1.5 to 4 s: many strained voices, none rough or high enough for a scream."""
+    n = n_samples(rng.uniform(1.5, 4.0))
+    out = np.zeros(n)
+    for _ in range(int(rng.integers(6, 14))):
+        base_hz, tract = _speaker(rng)
+        call_n = n_samples(rng.uniform(0.5, 1.5))
+        f0 = np.clip(_pitch(rng, call_n, base_hz * rng.uniform(1.2, 1.8), 0.2), 90, 560)
+        call = sung(rng, f0, rng.uniform(0.1, 0.3), tract) * ramps(call_n, 0.08, 0.2)
+        add_at(out, normalise(call, 1.0), rng.uniform(0, max(n / 16000 - 0.6, 0.1)), log_uniform(rng, 0.2, 1.0))
+    return normalise((out + 0.1 * bandpass(white(rng, n), 400, 4000)) * ramps(n, 0.2, 0.4))

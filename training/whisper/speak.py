@@ -30,7 +30,7 @@ HOP = 160  # 10 ms
 LEAD, TAIL = 400, 800  # samples kept before the first and after the last loud sample: 25 ms, 50 ms
 LOUD = 0.01  # share of the peak that counts as speech
 
-MAIN_ACCENTS = ["en-us", "en-gb"]
+MAIN_ACCENTS = ["en-us", "en"]  # eSpeak NG calls British English "en"
 OTHER_ACCENTS = ["en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbcwmd", "en-gb-x-gbclan"]
 VARIANTS = ["", *(f"+m{i}" for i in range(1, 9)), *(f"+f{i}" for i in range(1, 6))]
 NAMED_VARIANTS = [  # without croaking, whispering and robot voices
@@ -148,7 +148,8 @@ class Espeak:
         """voice: such as en-us+f2; rate: words a minute; pitch and spread (its range): 0 to 100."""
         _samples.clear()
         _events.clear()
-        self.lib.espeak_SetVoiceByName(voice.encode())
+        if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"eSpeak NG has no voice {voice!r}")  # it would go on with the last one
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, spread)):
             self.lib.espeak_SetParameter(parameter, value, 0)
         data = text.encode()

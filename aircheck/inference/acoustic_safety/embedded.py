@@ -15,22 +15,43 @@ from aircheck.inference.acoustic_safety.classifier import Detections, check_wind
 from aircheck.inference.acoustic_safety.errors import WeightsError
 from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.network import FRAME_S, AcousticNetwork, frames_in
-from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans
+from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans, without_rivals
 from aircheck_client.schema import AcousticFindings
 
 WEIGHTS_PATH = Path(__file__).parents[3] / "model_repository" / "acoustic_safety" / "1" / "network.safetensors"
 
-# Impulses are short; talk, music and silence have pauses that are still talk, music and silence.
-SPAN_RULES: Mapping[str, SpanRule] = {
-    "gunshot": SpanRule(offset=0.3, merge_gap_s=0.4, least_s=0.08),
-    "explosion": SpanRule(offset=0.3, merge_gap_s=0.5, least_s=0.24),
-    "scream": SpanRule(offset=0.3, merge_gap_s=0.4, least_s=0.16),
-    "siren": SpanRule(offset=0.3, merge_gap_s=0.6, least_s=0.48),
-    "glass_breaking": SpanRule(offset=0.3, merge_gap_s=0.4, least_s=0.16),
-    "speech": SpanRule(offset=0.35, merge_gap_s=0.5, least_s=0.24),
-    "music": SpanRule(offset=0.35, merge_gap_s=1.2, least_s=0.8),
-    "silence": SpanRule(offset=0.4, merge_gap_s=0.16, least_s=0.32),
+# What counts as one event, in training and in findings: shots of a burst, cries in a row and the words of a talk belong
+# together when less than this lies between them, s.
+MERGE_GAPS_S: Mapping[str, float] = {
+    "gunshot": 1.0,
+    "explosion": 1.0,
+    "scream": 0.6,
+    "siren": 1.0,
+    "glass_breaking": 0.6,
+    "speech": 0.5,
+    "music": 1.2,
+    "silence": 0.16,
 }
+# A bang is a shot or a blast, seldom both at once: of two that begin together, the likelier stays.
+RIVALS = (("gunshot", "explosion"),)
+RIVALS_WITHIN_S = 0.5
+
+
+def span_rules(metadata: Mapping[str, str]) -> dict[str, SpanRule]:
+    """Each event's rule: onset and offset levels and least length were chosen by the recipe and came with the weights.
+
+    Raises `ValueError` when the metadata lacks one or it is not a rule.
+    """
+    stored = json.loads(metadata.get("span_rules", "{}"))
+    if not isinstance(stored, dict) or set(stored) != set(EVENTS):
+        raise ValueError(f"has span rules for {sorted(stored)}, not for {sorted(EVENTS)}")
+    rules = {}
+    for event, values in stored.items():
+        offset, least_s = float(values["offset"]), float(values["least_s"])
+        if not (0.0 < offset <= 0.5 and 0.0 <= least_s <= 5.0):
+            raise ValueError(f"has the span rule {values} for {event}; offset is in 0..0.5, least_s in 0..5 s")
+        rules[event] = SpanRule(offset=offset, merge_gap_s=MERGE_GAPS_S[event], least_s=least_s)
+    return rules
 
 
 class EmbeddedAcousticClassifier:
@@ -39,8 +60,11 @@ class EmbeddedAcousticClassifier:
     name = "aircheck-acoustic"
     events: tuple[str, ...] = EVENTS
 
-    def __init__(self, network: AcousticNetwork, version: str, device: torch.device) -> None:
+    def __init__(
+        self, network: AcousticNetwork, rules: Mapping[str, SpanRule], version: str, device: torch.device
+    ) -> None:
         self.version = version
+        self.rules = rules
         self._device = device
         self._network = network.eval().to(device)
 
@@ -64,7 +88,11 @@ class EmbeddedAcousticClassifier:
             network.load_state_dict(weights)
         except RuntimeError as error:
             raise WeightsError(f"{path}: does not fit the network ({error}); train it again") from error
-        return cls(network, metadata.get("version", "unknown"), device)
+        try:
+            rules = span_rules(metadata)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{path}: {error}; train it again") from error
+        return cls(network, rules, metadata.get("version", "unknown"), device)
 
     @torch.inference_mode()
     def probabilities(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -83,7 +111,9 @@ class EmbeddedAcousticClassifier:
         for row, duration_s in enumerate(durations_s):
             valid = probabilities[row, : frames_in(duration_s)]
             scores[row] = valid.max(axis=0, initial=0.0)
-            spans = find_spans(valid, self.events, FRAME_S, duration_s, SPAN_RULES)
+            spans = find_spans(valid, self.events, FRAME_S, duration_s, self.rules)
+            for rivals in RIVALS:
+                spans = without_rivals(spans, rivals, RIVALS_WITHIN_S)
             findings.append(AcousticFindings(model=self.name, model_version=self.version, spans=spans))
         return Detections(scores, tuple(findings))
 

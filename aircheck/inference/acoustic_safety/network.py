@@ -21,14 +21,14 @@ SAMPLE_RATE = 16_000
 N_FFT = 512  # 32 ms
 MEL_HOP = 320  # 20 ms
 N_MELS = 64
-TIME_STRIDE = 4  # two convolutions of stride 2
+TIME_STRIDE = 4  # the first two convolutions have stride 2
 FRAME_SAMPLES = MEL_HOP * TIME_STRIDE
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE  # 0.08 s between predictions
 POWER_FLOOR = 1e-5  # white noise of -73 dBFS has about this power in a bin of the spectrogram
 
 STEM_CHANNELS = (16, 32, 48, 64)
 HIDDEN = 96
-DILATIONS = (1, 2, 4, 8)
+DILATIONS = (1, 2, 4, 8, 16)  # with kernels of 5, a view of 5 s to either side
 
 
 def frames_in(duration_s: float) -> int:
@@ -57,9 +57,11 @@ class MelFrontEnd(nn.Module):
 
 
 class _Stage(nn.Sequential):
-    def __init__(self, channels_in: int, channels_out: int, time_stride: int) -> None:
+    """Halves the bands, and where told the frames; an early stride in time halves the cost of training and scanning."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, time_stride: int) -> None:
         super().__init__(
-            nn.Conv2d(channels_in, channels_out, 3, stride=(time_stride, 2), padding=1, bias=False),
+            nn.Conv2d(channels_in, channels_out, kernel, stride=(time_stride, 2), padding=kernel // 2, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
         )
@@ -84,10 +86,8 @@ class AcousticNetwork(nn.Module):
     def __init__(self, n_events: int = len(EVENTS), dropout: float = 0.1) -> None:
         super().__init__()
         self.front_end = MelFrontEnd()
-        strides = (1, 2, 2, 1)
-        self.stem = nn.Sequential(
-            *(_Stage(a, b, s) for a, b, s in zip((1, *STEM_CHANNELS[:-1]), STEM_CHANNELS, strides, strict=True))
-        )
+        shapes = zip((1, *STEM_CHANNELS[:-1]), STEM_CHANNELS, (5, 3, 3, 3), (2, 2, 1, 1), strict=True)
+        self.stem = nn.Sequential(*(_Stage(*shape) for shape in shapes))
         bands = N_MELS // 2 ** len(STEM_CHANNELS)
         self.project = nn.Sequential(
             nn.Conv1d(STEM_CHANNELS[-1] * bands, HIDDEN, 1, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU()

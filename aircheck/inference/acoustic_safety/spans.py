@@ -62,3 +62,19 @@ def find_spans(
         for first, last in frame_ranges(probabilities[:, column], frame_s, rules.get(event, SpanRule()))
     ]
     return tuple(sorted(spans, key=lambda span: (span.start_s, span.event)))
+
+
+def without_rivals(spans: Sequence[EventSpan], rivals: Sequence[str], within_s: float) -> tuple[EventSpan, ...]:
+    """The spans less those that begin within `within_s` of a likelier one of another of the `rivals`."""
+    return tuple(
+        span
+        for span in spans
+        if span.event not in rivals
+        or not any(
+            other.event in rivals
+            and other.event != span.event
+            and abs(other.start_s - span.start_s) <= within_s
+            and (other.score, other.event) > (span.score, span.event)
+            for other in spans
+        )
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans
+from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans, without_rivals
 from aircheck_client.schema import EventSpan
 
 FRAME_S = 0.1
@@ -65,3 +65,29 @@ def test_spans_are_ordered_apart_inside_the_audio_and_cover_every_onset(
     for index, value in enumerate(np.array(values, dtype=np.float32)):
         if value >= onset:
             assert any(span.start_s <= index * FRAME_S + 1e-6 < span.end_s for span in found)
+
+
+def event(name: str, start_s: float, score: float) -> EventSpan:
+    return EventSpan(event=name, start_s=start_s, end_s=start_s + 1.0, score=score)
+
+
+def test_of_two_rivals_that_begin_together_the_likelier_stays() -> None:
+    shot, blast = event("gunshot", 2.0, 0.9), event("explosion", 2.3, 0.7)
+    assert without_rivals((shot, blast), ("gunshot", "explosion"), 0.5) == (shot,)
+    louder = event("explosion", 2.3, 0.95)
+    assert without_rivals((shot, louder), ("gunshot", "explosion"), 0.5) == (louder,)
+
+
+def test_rivals_apart_repeats_and_other_events_stay() -> None:
+    spans = (
+        event("gunshot", 2.0, 0.9),
+        event("gunshot", 2.1, 0.6),
+        event("explosion", 2.7, 0.7),
+        event("siren", 2, 0.5),
+    )
+    assert without_rivals(spans, ("gunshot", "explosion"), 0.5) == spans
+
+
+def test_rivals_of_equal_score_leave_exactly_one() -> None:
+    spans = (event("gunshot", 2.0, 0.8), event("explosion", 2.0, 0.8))
+    assert len(without_rivals(spans, ("gunshot", "explosion"), 0.5)) == 1
