@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format clean
+.PHONY: help install demo serve evaluate test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: $(VENV)/.installed ## start a server, scan the sample episode, show what w
 
 serve: $(VENV)/.installed ## start a server on 127.0.0.1:8001 and keep it until Ctrl-C
 	@$(BIN)/aircheck serve
+
+evaluate: $(VENV)/.installed ## measure the quality on the embedded set, against the committed bounds
+	@$(BIN)/aircheck evaluate --gate server_config/quality_gate.yaml
 
 test: $(VENV)/.installed-dev ## run the whole test suite against a real Triton
 	$(BIN)/pytest

@@ -57,9 +57,7 @@ class Settings(BaseSettings):
     log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
 
     # Which models, and how they compute.
-    whisper: str = Field(
-        "embedded", description="'embedded', an official openai-whisper name, or a path."
-    )
+    whisper: str = Field("embedded", description="'embedded', an official openai-whisper name, or a path.")
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
     language: str = Field("auto", description="Language code such as 'en'; auto: detected in each window.")
     text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")

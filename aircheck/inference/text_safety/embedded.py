@@ -18,7 +18,7 @@ HEAD = Path(__file__).resolve().parents[3] / "model_repository" / "text_safety" 
 
 
 class EmbeddedTextClassifier:
-    """Version 1 was trained on synthetic text; its figures and limits are in training/text_safety/README.md."""
+    """Trained on synthetic text; its figures and limits are in training/text_safety/README.md."""
 
     def __init__(self, device: torch.device, head: Path = HEAD) -> None:
         """Loads the encoder and the head. Raises CheckpointError when they are missing or do not belong together."""
@@ -39,5 +39,9 @@ class EmbeddedTextClassifier:
 
 def embed(encoder: SentenceEncoder, passages: Sequence[Passage]) -> torch.Tensor:
     """The head's input, shape [passages, 2 * FEATURES]: each segment's own vector, then its context's."""
-    vectors = encoder.encode([*(item.text for item in passages), *(item.context for item in passages)])
-    return torch.cat([vectors[: len(passages)], vectors[len(passages) :]], dim=-1)
+    # each distinct text once: a lone segment is its own context
+    distinct = dict.fromkeys(text for item in passages for text in (item.text, item.context))
+    rows = {text: row for row, text in enumerate(distinct)}
+    vectors = encoder.encode(list(rows))
+    own, context = [rows[item.text] for item in passages], [rows[item.context] for item in passages]
+    return torch.cat([vectors[own], vectors[context]], dim=-1)

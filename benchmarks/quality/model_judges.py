@@ -1,0 +1,180 @@
+"""Judges items by one model alone, in this process: no server, no ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from aircheck.inference.acoustic_safety import load as load_acoustic
+from aircheck.inference.acoustic_safety.classifier import AcousticClassifier
+from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.text_safety.classifier import TextClassifier
+from aircheck.inference.text_safety.service import classify, window_scores
+from aircheck.inference.text_safety.service import load as load_text
+from aircheck.inference.whisper.checkpoint import load as load_whisper
+from aircheck.inference.whisper.checkpoint import n_mels
+from aircheck.inference.whisper.decoding import DecodingOptions
+from aircheck.inference.whisper.engine import WhisperEngine, select_dtype
+from aircheck.policy.decide import decide_window, fold, shift
+from aircheck.policy.packs import Rules
+from aircheck.policy.taxonomy import Event
+from aircheck.settings import Settings
+from aircheck_client.schema import AcousticFindings, Context, TextFindings, Verdict
+from benchmarks.quality import conditions as known
+from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item
+from benchmarks.quality.results import Conditions, Result, Through
+from benchmarks.quality.run import ItemError, Judge
+from benchmarks.quality.server_judge import LIMITS, text_segments
+from preprocessing.clip import Clip, ClipDecoder
+from preprocessing.errors import AudioError
+from preprocessing.windows import Episode
+
+_BATCH = 8
+
+
+class _Audio:
+    """Recordings to decoded windows, as the server cuts and decodes them."""
+
+    def __init__(self, mel_bands: int, window_max_s: float):
+        self._decoder = ClipDecoder(mel_bands, LIMITS, _BATCH, threads=2)
+        self._window_max_s = window_max_s
+
+    def windows(self, item: Item, audio: bytes) -> list[tuple[float, Clip]]:
+        """(start in seconds, clip) of each window. Raises ItemError."""
+        try:
+            windows = list(Episode(audio, LIMITS).windows(self._window_max_s))
+        except AudioError as error:
+            raise ItemError(f"{item.audio}: {error}") from None
+        clips = self._decoder.decode([np.frombuffer(window.wav(), np.uint8) for window in windows])
+        for clip in clips:
+            if isinstance(clip, AudioError):
+                raise ItemError(f"{item.audio}: {clip}")
+        if not clips:
+            raise ItemError(f"{item.audio}: the file holds no audio samples; was the recording cut off?")
+        good = [clip for clip in clips if isinstance(clip, Clip)]
+        return [(window.start_s, clip) for window, clip in zip(windows, good, strict=True)]
+
+
+@dataclass(frozen=True)
+class WhisperJudge:
+    """Audio to a transcript; nothing is judged."""
+
+    conditions: Conditions
+    engine: WhisperEngine
+    audio: _Audio
+    in_flight: int = 1  # the engine is not for several threads, and fills the cores by itself
+    hears: bool = True
+
+    def takes(self, item: Item) -> bool:
+        return item.audio is not None
+
+    def judge(self, item: Item, audio: bytes | None) -> Result:
+        windows = [clip for _, clip in self.audio.windows(item, audio or b"")]
+        said: list[str] = []
+        for first in range(0, len(windows), _BATCH):
+            batch = windows[first : first + _BATCH]
+            log_mels = np.stack([clip.log_mel for clip in batch])
+            said += [one.text for one in self.engine.transcribe(log_mels, [clip.duration_s for clip in batch])]
+        return Result(
+            item=item,
+            source_sha256="",
+            duration_s=sum(clip.duration_s for clip in windows),
+            transcript=" ".join(text for text in said if text),
+        )
+
+
+@dataclass(frozen=True)
+class TextJudge:
+    """Texts, and the reference transcripts of audio: the classifier under ideal recognition."""
+
+    conditions: Conditions
+    classifier: TextClassifier
+    rules: Rules
+    in_flight: int = 1
+    hears: bool = False
+
+    def takes(self, item: Item) -> bool:
+        return bool(item.text or item.transcript)
+
+    def judge(self, item: Item, audio: bytes | None) -> Result:
+        segments = text_segments(item.text or item.transcript or "")
+        (findings,) = classify(self.classifier, [segments])
+        silence = AcousticFindings(model="none", model_version="0")
+        context = self.conditions.context
+        verdict = decide_window(findings, silence, segments[-1].end_s, "en", context, self.rules)
+        scores = zip(CATEGORIES, window_scores(findings), strict=True)
+        return Result(
+            item=item,
+            source_sha256="",
+            text_scores={name: round(float(score), 6) for name, score in scores},
+            verdict=verdict,
+        )
+
+
+@dataclass(frozen=True)
+class AcousticJudge:
+    """Audio to sound events; words are not heard."""
+
+    conditions: Conditions
+    classifier: AcousticClassifier
+    rules: Rules
+    audio: _Audio
+    in_flight: int = 1
+    hears: bool = True
+
+    def takes(self, item: Item) -> bool:
+        return item.audio is not None
+
+    def judge(self, item: Item, audio: bytes | None) -> Result:
+        windows = self.audio.windows(item, audio or b"")
+        verdicts: list[Verdict] = []
+        highest = np.zeros(len(Event), np.float32)
+        for first in range(0, len(windows), _BATCH):
+            batch = windows[first : first + _BATCH]
+            waveforms = np.stack([clip.waveform for _, clip in batch])
+            heard = self.classifier.classify(waveforms, [clip.duration_s for _, clip in batch])
+            highest = np.maximum(highest, heard.scores.max(axis=0))
+            for (start_s, clip), findings in zip(batch, heard.findings, strict=True):
+                verdicts.append(shift(self._decide(findings, clip.duration_s), start_s))
+        duration_s = sum(clip.duration_s for _, clip in windows)
+        scores = dict(zip(Event, highest, strict=True))
+        return Result(
+            item=item,
+            source_sha256="",
+            duration_s=duration_s,
+            event_scores={
+                event: round(float(scores[Event(event)]), 6) for event in EVENTS if event in self.classifier.events
+            },
+            verdict=fold(verdicts, duration_s),
+        )
+
+    def _decide(self, findings: AcousticFindings, duration_s: float) -> Verdict:
+        nothing = TextFindings(model="none", model_version="0")
+        return decide_window(nothing, findings, duration_s, "", self.conditions.context, self.rules)
+
+
+def load(through: Through, settings: Settings, context: Context, window_max_s: float) -> Judge:
+    """The judge of one model. Raises what loading the model raises, and PolicyError for an unknown pack."""
+    gpu = {"model_instance_kind": "GPU", "model_instance_device_id": "0"}  # as Triton would give it
+    device = select_device(settings.device, gpu if torch.cuda.is_available() else {})
+    set_threads(settings.torch_threads)
+    if through == "whisper":
+        file = known.embedded_whisper(settings)
+        model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=file)
+        language = None if settings.language == "auto" else settings.language
+        engine = WhisperEngine(model, DecodingOptions(language=language))
+        terms = known.conditions(through, (known.whisper_version(settings),), context, settings, window_max_s)
+        return WhisperJudge(terms, engine, _Audio(n_mels(settings.whisper, embedded=file), window_max_s))
+    rules = known.require_pack(context.policy_pack, settings).for_context(context)
+    if through == "text_safety":
+        text = load_text(settings.text_classifier, settings.text_labels, device)
+        version = known.text_version(text.name, text.version, settings)
+        return TextJudge(known.conditions(through, (version,), context, settings, window_max_s), text, rules)
+    if through == "acoustic_safety":
+        sound = load_acoustic(settings.acoustic_classifier, settings.acoustic_labels, device)
+        version = known.acoustic_version(sound.name, sound.version, settings)
+        terms = known.conditions(through, (version,), context, settings, window_max_s)
+        return AcousticJudge(terms, sound, rules, _Audio(80, window_max_s))
+    raise ValueError(f"{through} is not one model")
