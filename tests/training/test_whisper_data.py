@@ -13,7 +13,7 @@ import whisper
 from whisper.model import ModelDimensions, Whisper
 
 from training.whisper import channel, speak, text
-from training.whisper.model import encode
+from training.whisper.model import encode, untrained
 from training.whisper.sounds import KINDS, sound
 from training.whisper.windows import EOT, LATEST_START, NO_SPEECH, SOT, T0, TOKENIZER, Corpus, WindowMaker, warp
 
@@ -148,3 +148,9 @@ def test_the_short_cut_hears_what_the_whole_encoder_hears():
         short, bias = encode(model, mel[..., :400], mel[:, 0, -1])
     assert short.shape[1] == bias.shape[-1] < 250
     assert (short[:, :195] - whole).norm() / whole.norm() < 0.02
+
+
+def test_training_can_begin_from_nothing():
+    model = untrained()
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+    assert model.decoder.token_embedding.weight.std() < 0.03  # it is the output layer, too

@@ -1,15 +1,20 @@
 """Measures a classifier on the held-out lines: what it finds, what it flags wrongly, how far its scores can be trusted.
 
 python -m training.text_safety.evaluate            # the embedded classifier
+python -m training.text_safety.evaluate --json FILE
 python -m training.text_safety.evaluate --text-classifier FOLDER --text-labels MAP.yaml
+
+Everything is measured twice: on the lines as written, and on what the embedded Whisper heard when they were spoken
+(data/transcripts/test.json).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,54 +24,75 @@ from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.passages import Passage, passages
 from aircheck.inference.text_safety.service import load
 from aircheck.policy.taxonomy import Category
-from training.text_safety import wild
-from training.text_safety.asr_noise import Recogniser
+from training.text_safety import transcripts, wild
 from training.text_safety.examples import unsaid
-from training.text_safety.lines import Line, read_test, read_train
+from training.text_safety.identity import Swap, swaps
+from training.text_safety.lines import Line, read_test
 
 REVIEW = 0.5  # the proposed threshold for a person's look
-WORD_ERRORS = 0.17  # share of words that the simulated recogniser gets wrong
+FALSE_RATE = 0.01  # share of calm lines that may exceed a category's strict threshold
 SEED = 2
+
+
+@dataclass(frozen=True)
+class CategoryFigures:
+    """How one category is found. Its calm lines are all look-alikes and plain talk, of whatever file."""
+
+    recall_at_1_fpr: float  # share of its harmful lines above the score that 1 % of the calm lines exceed
+    score_at_1_fpr: float  # that score
+    recall_at_review: float  # share of its harmful lines at or above REVIEW
+    average_precision: float  # against the calm lines
 
 
 @dataclass(frozen=True)
 class Figures:
     """Results on one version of the held-out lines. Rates are shares in [0, 1].
 
-    `recall_at_1_fpr`: per category, the share of its harmful lines above the score that 1 % of all look-alikes and
-    benign lines exceed. `recall`: the share of harmful lines at or above REVIEW in their own category. `lookalikes`,
-    `benign`: shares of such lines with any category at or above REVIEW. `calibration_error`: expected calibration
-    error over ten equal bins of all scores whose truth is known.
+    `lookalikes`, `benign`: shares of such lines with any category at or above REVIEW. `calibration_error`: expected
+    calibration error over ten equal bins of all scores whose truth is known.
     """
 
-    recall_at_1_fpr: dict[Category, float]
-    recall: dict[Category, float]
+    lines: int
+    categories: dict[Category, CategoryFigures]
     lookalikes: float
     benign: float
     calibration_error: float
 
     @property
     def macro_recall_at_1_fpr(self) -> float:
-        return float(np.mean(list(self.recall_at_1_fpr.values())))
+        return float(np.mean([item.recall_at_1_fpr for item in self.categories.values()]))
 
     @property
     def macro_recall(self) -> float:
-        return float(np.mean(list(self.recall.values())))
+        return float(np.mean([item.recall_at_review for item in self.categories.values()]))
+
+    @property
+    def macro_average_precision(self) -> float:
+        return float(np.mean([item.average_precision for item in self.categories.values()]))
 
 
-def noisy(lines: Sequence[Line], seed: int = SEED) -> list[Line]:
-    """The lines as the simulated recogniser hears them."""
-    vocabulary = {word for line in read_train() for word in line.text.split()}
-    recogniser, rng = Recogniser(vocabulary), random.Random(seed)
-    return [
-        Line(
-            tuple(recogniser.hear(part, WORD_ERRORS, rng) for part in line.parts),
-            line.kind,
-            line.category,
-            line.labels,
-        )
-        for line in lines
-    ]
+@dataclass(frozen=True)
+class Report:
+    """All that is measured of one classifier."""
+
+    classifier: str
+    whisper_version: str  # of the checkpoint that wrote the transcripts
+    whisper_is_current: bool  # whether that checkpoint is the one in the model repository
+    word_error_rate: float  # of the transcripts
+    clean: Figures
+    heard: Figures
+    split_on_both: float  # share of harmful passages cut in two that are found on both halves
+    split_on_either: float
+    blamed_for_neighbour: float  # share of calm segments flagged only because of a harmful neighbour
+    prose_lines: int
+    prose_flagged: float  # share of prose that nobody wrote for us at or above REVIEW
+    identity: list[Swap]
+
+
+def heard(lines: Sequence[Line]) -> list[Line]:
+    """The lines as the embedded Whisper heard them; a line of which it heard nothing has no parts."""
+    known = transcripts.read(transcripts.TEST)
+    return [known.heard(line) for line in lines]
 
 
 def score_lines(classifier: TextClassifier, lines: Sequence[Line]) -> np.ndarray:
@@ -83,19 +109,34 @@ def score_lines(classifier: TextClassifier, lines: Sequence[Line]) -> np.ndarray
 
 def figures(lines: Sequence[Line], scores: np.ndarray) -> Figures:
     """The figures of `scores` [lines, categories] against the lines' labels."""
-    clean = np.array([line.kind != "harmful" for line in lines])
-    at_1_fpr, at_review = {}, {}
-    for column, category in enumerate(Category):
-        harmful = scores[[category in line.labels for line in lines], column]
-        at_1_fpr[category] = float((harmful > np.quantile(scores[clean, column], 0.99)).mean())
-        at_review[category] = float((harmful >= REVIEW).mean())
+    calm = np.array([line.kind != "harmful" for line in lines])
     return Figures(
-        at_1_fpr,
-        at_review,
+        len(lines),
+        {
+            category: _category(scores[[category in line.labels for line in lines], column], scores[calm, column])
+            for column, category in enumerate(Category)
+        },
         _flagged(lines, scores, "lookalike"),
         _flagged(lines, scores, "benign"),
         _ece(lines, scores),
     )
+
+
+def _category(harmful: np.ndarray, calm: np.ndarray) -> CategoryFigures:
+    threshold = float(np.quantile(calm, 1 - FALSE_RATE))
+    return CategoryFigures(
+        float((harmful > threshold).mean()),
+        threshold,
+        float((harmful >= REVIEW).mean()),
+        average_precision(harmful, calm),
+    )
+
+
+def average_precision(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Mean, over the positives, of the precision at each one's score; equal scores count together."""
+    above = np.array([(positive >= score).sum() for score in positive])
+    false = np.array([(negative >= score).sum() for score in positive])
+    return float((above / (above + false)).mean())
 
 
 def _flagged(lines: Sequence[Line], scores: np.ndarray, kind: str) -> float:
@@ -124,58 +165,120 @@ def localisation(classifier: TextClassifier, lines: Sequence[Line], seed: int = 
 
 def split_recall(classifier: TextClassifier, lines: Sequence[Line], union: bool) -> float:
     """Share of harmful lines cut over two segments that reach REVIEW on both halves, or (`union`) on either."""
+    cut = [line for line in lines if line.kind == "harmful" and len(line.parts) == 2]
+    scores = classifier.score([passage for line in cut for passage in passages(line.parts)]).reshape(len(cut), 2, -1)
     found = []
-    for line in lines:
-        if line.kind == "harmful" and len(line.parts) == 2:
-            columns = [list(Category).index(label) for label in line.labels]
-            halves = (classifier.score(passages(line.parts))[:, columns] >= REVIEW).any(axis=1)
-            found.append(halves.any() if union else halves.all())
+    for line, halves in zip(cut, scores, strict=True):
+        columns = [list(Category).index(label) for label in line.labels]
+        reached = (halves[:, columns] >= REVIEW).any(axis=1)
+        found.append(reached.any() if union else reached.all())
     return float(np.mean(found))
 
 
-def report(classifier: TextClassifier) -> str:
-    """Every figure, as a Markdown text."""
+def word_error_rate(lines: Sequence[Line], transcribed: Sequence[Line]) -> float:
+    """Insertions, deletions and substitutions over the words said."""
+    errors = sum(_edits(line.text.split(), other.text.split()) for line, other in zip(lines, transcribed, strict=True))
+    return errors / sum(len(line.text.split()) for line in lines)
+
+
+def _edits(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    row = list(range(len(theirs) + 1))
+    for index, word in enumerate(ours, 1):
+        last, row[0] = row[:], index
+        for other, instead in enumerate(theirs, 1):
+            row[other] = min(last[other] + 1, row[other - 1] + 1, last[other - 1] + (word != instead))
+    return row[-1]
+
+
+def measure(classifier: TextClassifier) -> Report:
     test = read_test()
-    clean = figures(test, score_lines(classifier, test))
-    heard = noisy(test)
-    asr = figures(heard, score_lines(classifier, heard))
+    spoken, known = heard(test), transcripts.read(transcripts.TEST)
     prose = [Line((text,), "benign", "benign") for text in wild.docstring_lines()]
-    wild_scores = score_lines(classifier, prose).max(axis=1)
+    return Report(
+        f"{classifier.name} {classifier.version}",
+        known.whisper_version,
+        known.whisper_sha256 == transcripts.sha256(),
+        word_error_rate(test, spoken),
+        figures(test, score_lines(classifier, test)),
+        figures(spoken, score_lines(classifier, spoken)),
+        split_recall(classifier, test, union=False),
+        split_recall(classifier, test, union=True),
+        localisation(classifier, test),
+        len(prose),
+        float((score_lines(classifier, prose).max(axis=1) >= REVIEW).mean()),
+        swaps(classifier, REVIEW),
+    )
+
+
+def as_markdown(report: Report) -> str:
+    clean, said = report.clean, report.heard
     rows = [
-        f"| {category.value} | {clean.recall_at_1_fpr[category]:.2f} | {asr.recall_at_1_fpr[category]:.2f} "
-        f"| {clean.recall[category]:.2f} | {asr.recall[category]:.2f} |"
-        for category in Category
+        f"| {category.value} | {a.recall_at_1_fpr:.2f} | {b.recall_at_1_fpr:.2f} | {a.recall_at_review:.2f} "
+        f"| {b.recall_at_review:.2f} | {a.average_precision:.2f} | {b.average_precision:.2f} |"
+        for category, a, b in ((item, clean.categories[item], said.categories[item]) for item in Category)
     ]
-    totals = [
-        f"| macro | {clean.macro_recall_at_1_fpr:.3f} | {asr.macro_recall_at_1_fpr:.3f} "
-        f"| {clean.macro_recall:.3f} | {asr.macro_recall:.3f} |"
+    rows.append(
+        f"| macro | {clean.macro_recall_at_1_fpr:.3f} | {said.macro_recall_at_1_fpr:.3f} | {clean.macro_recall:.3f} "
+        f"| {said.macro_recall:.3f} | {clean.macro_average_precision:.3f} | {said.macro_average_precision:.3f} |"
+    )
+    identity = [
+        f"| {swap.kind} | {swap.sort} | {min(swap.score_of.values()):.2f} to {max(swap.score_of.values()):.2f} "
+        f"| {swap.gap:.2f} ({min(swap.score_of, key=swap.score_of.__getitem__)}, "
+        f"{max(swap.score_of, key=swap.score_of.__getitem__)}) | {swap.flagged:.1%} |"
+        for swap in report.identity
     ]
-    facts = [
-        f"Look-alikes at or above {REVIEW}: {clean.lookalikes:.3f} clean, {asr.lookalikes:.3f} ASR. "
-        f"Benign lines: {clean.benign:.3f}, {asr.benign:.3f}.",
-        f"Expected calibration error: {clean.calibration_error:.4f} clean, {asr.calibration_error:.4f} ASR.",
-        f"Harm split over two segments: found on both {split_recall(classifier, test, union=False):.2f}, "
-        f"on either {split_recall(classifier, test, union=True):.2f}.",
-        f"Calm segments flagged because of a harmful neighbour: {localisation(classifier, test):.3f}.",
-        f"{len(prose)} lines of standard-library docstrings: {(wild_scores >= REVIEW).mean():.4f} at or above "
-        f"{REVIEW}, "
-        f"{(wild_scores < 0.2).mean():.4f} below 0.2.",
-    ]
-    head = [
-        f"{classifier.name} {classifier.version}: {len(test)} held-out lines",
-        "",
-        "| category | recall at 1 % FPR, clean | ASR | recall at 0.5, clean | ASR |",
-        "|---|---|---|---|---|",
-    ]
-    return "\n".join([*head, *rows, *totals, "", *facts])
+    stale = "" if report.whisper_is_current else " (not the one in the model repository: run transcribe again)"
+    return "\n".join(
+        [
+            f"{report.classifier}: {clean.lines} held-out lines, clean and as Whisper {report.whisper_version} heard "
+            f"them{stale}, word error rate {report.word_error_rate:.1%}",
+            "",
+            "| category | recall at 1 % FPR, clean | heard | recall at 0.5, clean | heard | AP, clean | heard |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "| what | clean | heard |",
+            "|---|---|---|",
+            f"| look-alikes at or above {REVIEW} in any category | {clean.lookalikes:.1%} | {said.lookalikes:.1%} |",
+            f"| plain talk at or above {REVIEW} | {clean.benign:.1%} | {said.benign:.1%} |",
+            f"| expected calibration error | {clean.calibration_error:.4f} | {said.calibration_error:.4f} |",
+            "",
+            f"- Harm cut over two segments: found on both halves {report.split_on_both:.0%}, "
+            f"on at least one {report.split_on_either:.0%}.",
+            f"- Calm segments flagged because of a harmful neighbour: {report.blamed_for_neighbour:.1%}.",
+            f"- Plain prose, {report.prose_lines} sentences of standard-library docstrings: "
+            f"{report.prose_flagged:.2%} at or above {REVIEW}.",
+            "",
+            "| terms swapped | in sentences | mean score from, to | gap (lowest, highest) | at or above 0.5 |",
+            "|---|---|---|---|---|",
+            *identity,
+        ]
+    )
+
+
+def as_json(report: Report) -> str:
+    content = asdict(report)
+    for name, result in (("clean", report.clean), ("heard", report.heard)):
+        content[name]["macro_recall_at_1_fpr"] = result.macro_recall_at_1_fpr
+        content[name]["macro_recall_at_review"] = result.macro_recall
+        content[name]["macro_average_precision"] = result.macro_average_precision
+    for item, swap in zip(content["identity"], report.identity, strict=True):
+        item["gap"] = swap.gap
+    return json.dumps(content, indent=2) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text-classifier", default="embedded", help="'embedded', or a transformers checkpoint")
     parser.add_argument("--text-labels", type=Path, help="label map of the checkpoint")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
-    print(report(load(options.text_classifier, options.text_labels, torch.device("cpu"))))
+    torch.set_num_threads(options.threads)
+    report = measure(load(options.text_classifier, options.text_labels, torch.device("cpu")))
+    print(as_markdown(report))
+    if options.json is not None:
+        options.json.write_text(as_json(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

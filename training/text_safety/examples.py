@@ -11,7 +11,7 @@ What a segment must score:
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aircheck.inference.text_safety.passages import Passage, passages
@@ -35,11 +35,12 @@ RELATED: dict[Category, tuple[Category, ...]] = {
     Category.PROFANITY: (Category.HARASSMENT,),
 }
 
-CUT = {"harmful": 0.6, "lookalike": 0.5, "benign": 0.2}  # share of lines that are also shown cut in two
+VIEWS_BY_HAND = 2  # times that a line written by hand is shown, each time among other neighbours; others once
+CUT = {"harmful": 0.4, "lookalike": 0.3, "benign": 0.1}  # share of lines that are also shown cut in two
 SHORTEST_HALF = 3  # words
-NEIGHBOURS = {"none": 0.25, "benign": 0.5, "lookalike": 0.1, "harmful": 0.15}
-HEARD_BADLY = 0.5  # share of windows with recognition errors
-MOST_ERRORS = 0.3  # of words, in such a window
+NEIGHBOURS = {"none": 0.45, "benign": 0.35, "lookalike": 0.08, "harmful": 0.12}
+HEARD_BADLY = 0.5  # share of segments with simulated recognition errors
+MOST_ERRORS = 0.35  # of words, in such a segment
 
 
 @dataclass(frozen=True)
@@ -58,25 +59,35 @@ def unsaid(labels: frozenset[Category]) -> frozenset[Category]:
 
 
 class Stage:
-    """Places lines in windows. `direct` are fillers with a {core}; `rng` alone decides every draw."""
+    """Places lines in windows. `direct` are fillers with a {core}; `heard` are lines as the embedded Whisper wrote
+    them down, by their text; `rng` alone decides every draw."""
 
     def __init__(
-        self, lines: Sequence[Line], recogniser: Recogniser, direct: Sequence[str], rng: random.Random
+        self,
+        lines: Sequence[Line],
+        recogniser: Recogniser,
+        direct: Sequence[str],
+        heard: Mapping[str, Line],
+        rng: random.Random,
     ) -> None:
         self._pools = {kind: [line for line in lines if line.kind == kind] for kind in CUT}
         self._recogniser = recogniser
         self._direct = direct
+        self._heard = heard
         self._rng = rng
 
     def examples(self, lines: Sequence[Line]) -> list[Example]:
-        """Each line once whole among neighbours, and often once more cut in two."""
+        """Each line whole among neighbours, sometimes cut in two, and as it was really heard if it was transcribed."""
         made = []
         for line in lines:
-            made += self._placed(line, self._with_filler(line))
+            for _ in range(VIEWS_BY_HAND if line.by_hand else 1):
+                made += self._placed(line, self._misheard(self._with_filler(line)))
             words = line.text.split()
             if len(words) >= 2 * SHORTEST_HALF and self._rng.random() < CUT[line.kind]:
                 at = self._rng.randint(SHORTEST_HALF, len(words) - SHORTEST_HALF)
-                made += self._placed(line, (" ".join(words[:at]), " ".join(words[at:])))
+                made += self._placed(line, self._misheard((" ".join(words[:at]), " ".join(words[at:]))))
+            if (heard := self._heard.get(line.text)) is not None and heard.parts:
+                made += self._placed(line, heard.parts)
         return made
 
     def _with_filler(self, line: Line) -> tuple[str, ...]:
@@ -84,11 +95,13 @@ class Stage:
             return line.parts
         return (self._rng.choice(self._direct).format(core=line.text),)
 
-    def _placed(self, line: Line, parts: tuple[str, ...]) -> list[Example]:
-        before, after = self._neighbour(), self._neighbour()
+    def _misheard(self, parts: Sequence[str]) -> tuple[str, ...]:
         rate = self._rng.uniform(0.0, MOST_ERRORS) if self._rng.random() < HEARD_BADLY else 0.0
-        heard = [self._recogniser.hear(text, rate, self._rng) for text in (*before, *parts, *after)]
-        mine = passages(heard)[len(before) : len(before) + len(parts)]
+        return tuple(self._recogniser.hear(text, rate, self._rng) for text in parts)
+
+    def _placed(self, line: Line, parts: tuple[str, ...]) -> list[Example]:
+        before, after = self._misheard(self._neighbour()), self._misheard(self._neighbour())
+        mine = passages([*before, *parts, *after])[len(before) : len(before) + len(parts)]
         return [Example(passage, line.labels, unsaid(line.labels), line, len(parts) > 1) for passage in mine]
 
     def _neighbour(self) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ DATA = Path(__file__).parent / "data"
 MAX_WORDS = 32
 """Longest line, in words: what one transcript segment or two hold."""
 
-EXPANSIONS = 40  # lines drawn from each template of a category
-BENIGN_EXPANSIONS = 130  # lines drawn from each template of benign.yaml
-FRAMED = 90  # look-alikes made for each category by framing its harmful lines
+EXPANSIONS = 22  # lines drawn from each template of a category
+BENIGN_EXPANSIONS = 30  # lines drawn from each template of benign.yaml
+FRAMED = 64  # look-alikes made for each category by framing its harmful lines
 
 Kind = Literal["harmful", "lookalike", "benign"]
 _ALSO = re.compile(r"\s+\+([a-z_]+)$")
@@ -53,6 +53,11 @@ class Line:
     @property
     def text(self) -> str:
         return " ".join(self.parts)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody wrote it as it stands; the others come from templates and frames."""
+        return normalise(self.source) == self.text
 
 
 def read_train(data: Path = DATA) -> list[Line]:

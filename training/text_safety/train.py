@@ -1,5 +1,6 @@
 """Trains the head of the embedded text classifier. Deterministic; minutes on two CPU cores.
 
+python -m training.text_safety.transcribe    # what the embedded Whisper hears; needed again only after a change
 python -m training.text_safety.train [--out model_repository/text_safety/1/head.safetensors]
 python -m training.text_safety.evaluate
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,20 +18,38 @@ from aircheck.inference.text_safety.embedded import HEAD, embed
 from aircheck.inference.text_safety.encoder import SentenceEncoder
 from aircheck.inference.text_safety.head import HeadCard, save_head
 from aircheck.policy.taxonomy import Category
-from training.text_safety.asr_noise import Recogniser
+from training.text_safety import transcripts
+from training.text_safety.asr_noise import Confusions, Recogniser
 from training.text_safety.examples import Example, Stage
 from training.text_safety.fit import Table, fit
-from training.text_safety.lines import direct_frames, read_train
+from training.text_safety.lines import Line, direct_frames, read_train
+from training.whisper.model import mixed_precision
 
 NAME = "aircheck-minilm-text"
-VERSION = "1"
+VERSION = "2"
 
 
 def training_examples(seed: int) -> list[Example]:
-    """Every training line in its windows; the same for the same seed and data."""
+    """Every training line in its windows; the same for the same seed, data and transcripts."""
     lines = read_train()
-    recogniser = Recogniser(word for line in lines for word in line.text.split())
-    return Stage(lines, recogniser, direct_frames(), random.Random(seed)).examples(lines)
+    heard = heard_lines(lines)
+    recogniser = Recogniser((word for line in lines for word in line.text.split()), confusions(lines, heard))
+    return Stage(lines, recogniser, direct_frames(), heard, random.Random(seed)).examples(lines)
+
+
+def heard_lines(lines: Sequence[Line]) -> dict[str, Line]:
+    """By their text, the lines that were transcribed, as they were heard."""
+    known = transcripts.read(transcripts.TRAIN)
+    return {line.text: known.heard(line) for line in lines if transcripts.spoken(line) in known.segments}
+
+
+def confusions(lines: Sequence[Line], heard: Mapping[str, Line]) -> Confusions:
+    """What the embedded Whisper makes of which word."""
+    learned = Confusions()
+    for line in lines:
+        if line.text in heard:
+            learned.learn(line.text, heard[line.text].text)
+    return learned
 
 
 def table(examples: Sequence[Example], vectors: torch.Tensor) -> Table:
@@ -40,6 +59,7 @@ def table(examples: Sequence[Example], vectors: torch.Tensor) -> Table:
         targets=torch.tensor([[float(category in item.labels) for category in Category] for item in examples]),
         weights=torch.tensor([[float(category not in item.unsaid) for category in Category] for item in examples]),
         groups=tuple(item.line.source for item in examples),
+        hard=torch.tensor([item.line.kind == "lookalike" and item.line.by_hand for item in examples]),
     )
 
 
@@ -55,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     examples = training_examples(options.seed)
     print(f"embedding {len(examples)} examples", flush=True)
     encoder = SentenceEncoder(torch.device("cpu"))
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # a third of the time; vectors differ by 0.2 % of their spread
+    with mixed_precision("cpu"):  # where bfloat16 is fast, a third of the time; vectors differ by 0.2 % of their spread
         vectors = embed(encoder, [item.passage for item in examples])
     print("fitting", flush=True)
     head = fit(table(examples, vectors), options.epochs, options.seed)

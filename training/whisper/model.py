@@ -16,6 +16,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 from whisper.model import ModelDimensions, ResidualAttentionBlock, Whisper
 
+DIMS = ModelDimensions(
+    n_mels=80,
+    n_audio_ctx=1500,
+    n_audio_state=256,
+    n_audio_head=4,
+    n_audio_layer=4,
+    n_vocab=51864,  # the English tokenizer
+    n_text_ctx=448,
+    n_text_state=256,
+    n_text_head=4,
+    n_text_layer=2,
+)
 N_POSITIONS = 1500  # encoder positions of 20 ms in 30 s
 TAIL_STRIDE = 32
 
@@ -30,6 +42,14 @@ def mixed_precision(device: str) -> torch.autocast:
     """The context in which models are trained: matrix products in `fast_dtype`."""
     dtype = fast_dtype(device)
     return torch.autocast(device, dtype, enabled=dtype != torch.float32)
+
+
+def untrained() -> Whisper:
+    """A model of the embedded shape to begin from nothing with; openai-whisper leaves its embeddings uninitialised."""
+    model = Whisper(DIMS)
+    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.01)
+    torch.nn.init.normal_(model.decoder.token_embedding.weight, std=0.02)
+    return model
 
 
 def save(model_state: dict[str, Tensor], dims: ModelDimensions, path: Path, **metadata: str) -> None:

@@ -1,6 +1,7 @@
-"""Fine-tune the small Whisper on synthetic speech.
+"""Train the small Whisper on synthetic speech, from nothing or from earlier weights.
 
 Usage: python -m training.whisper.train START.safetensors SHARD... --sounds SOUNDS --out RUN --minutes 75
+       python -m training.whisper.train new SHARD... --sounds SOUNDS --out RUN --listen --minutes 10
 
 Writes RUN/checkpoint.pt (resumes from it when started again) and RUN/model.safetensors (moving average of the weights)
 every few minutes. The same command runs on a GPU.
@@ -28,13 +29,15 @@ from whisper.model import Whisper
 
 from aircheck.inference.whisper.checkpoint import from_path
 from training.whisper.cache import Encoded, read
-from training.whisper.model import decode, encode, fast_dtype, mixed_precision, save
+from training.whisper.model import decode, encode, fast_dtype, mixed_precision, save, untrained
 from training.whisper.windows import EOT, N_VOCAB, NO_SPEECH, T0, Batch, Corpus, WindowMaker, phone_table
+
+NEW = Path("new")
 
 
 @dataclass(frozen=True)
 class Options:
-    start: Path  # weights to begin from
+    start: Path  # weights to begin from, or "new"
     shards: list[Path]  # data written by speak.py
     sounds: Path  # written by sounds.py
     out: Path
@@ -44,6 +47,7 @@ class Options:
     replace: float = 0.1  # share of input tokens replaced, so that the decoder listens instead of guessing
     head: Path | None = None  # an earlier stage's checkpoint.pt, whose phone head to go on with
     cache: Path | None = None  # batches written by cache.py: train the decoder alone on them
+    listen: bool = False  # train the encoder alone, to name the phone of every frame
     guided: float = 0.2  # weight of the attention loss
     phone: float = 0.2  # weight of the phone loss
     others: int = 1024  # tokens outside the training text drawn into each softmax
@@ -92,6 +96,8 @@ def losses(
         audio, bias = encode(model, batch.mel.to(device), batch.floor.to(device))
         phones = head(audio[:, :frames]).float().flatten(0, 1)
         parts["phone"] = o.phone * F.cross_entropy(phones, batch.phones.to(device).flatten())
+    if o.listen:
+        return parts
     hidden, attention = decode(model, vocabulary.replace(inputs, o.replace), audio, bias)
     kept, guided = targets != -100, guide.any(-1)
     parts["text"] = vocabulary.loss(hidden[kept], model.decoder.token_embedding.weight, targets[kept], o.others)
@@ -137,9 +143,9 @@ def train(rank: int, o: Options, device: str, threads: int) -> None:
     earlier = torch.load(o.head, map_location=device, weights_only=True) if o.head and not resumed else resumed
     phones = earlier["phones"] if earlier else phone_table(o.shards)
     corpus = Corpus(o.shards, phones)
-    model = from_path(o.start).to(device)
+    model = (untrained() if o.start == NEW else from_path(o.start)).to(device)
     head = nn.Linear(model.dims.n_audio_state, len(phones) + 1).to(device)
-    whole = list((model.decoder if o.cache else model).parameters())
+    whole = list((model.decoder if o.cache else model.encoder if o.listen else model).parameters())
     own = [] if o.cache else list(head.parameters())
     parameters = [p for p in (*whole, *own) if p.requires_grad]
     groups = [  # the head is new and thrown away: it may learn faster than what it judges
@@ -201,13 +207,14 @@ def train(rank: int, o: Options, device: str, threads: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("start", type=Path, help="safetensors to begin from")
+    parser.add_argument("start", type=Path, help="safetensors to begin from, or new: from nothing")
     parser.add_argument("shards", type=Path, nargs="+", help="shards written by speak.py, without suffix")
     parser.add_argument("--sounds", type=Path, required=True, help="written by sounds.py, without suffix")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--head", type=Path, help="an earlier stage's checkpoint.pt, whose phone head to go on with")
     parser.add_argument("--cache", type=Path, help="batches written by cache.py: train the decoder alone on them")
+    parser.add_argument("--listen", action="store_true", help="train the encoder alone, on phones: the first stage")
     parser.add_argument("--rate", type=float, default=Options.rate, help="peak learning rate")
     parser.add_argument("--positions", type=int, default=Options.positions, help="encoder positions in a batch")
     parser.add_argument("--replace", type=float, default=Options.replace, help="share of input tokens replaced")

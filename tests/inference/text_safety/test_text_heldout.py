@@ -1,52 +1,79 @@
-"""The embedded head on the held-out lines: floors a little below what version 1 reached, so that a regression shows."""
+"""The embedded head on the held-out lines: floors a little below what it reached, so that a regression shows."""
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.policy.taxonomy import Category
 from training.text_safety import wild
-from training.text_safety.evaluate import Figures, figures, localisation, noisy, score_lines, split_recall
-from training.text_safety.lines import Line, read_test
-
-TEST = read_test()
+from training.text_safety.evaluate import (
+    Report,
+    as_json,
+    as_markdown,
+    average_precision,
+    measure,
+    score_lines,
+)
+from training.text_safety.lines import Line
 
 
 @pytest.fixture(scope="module")
-def clean(embedded: EmbeddedTextClassifier) -> Figures:
-    return figures(TEST, score_lines(embedded, TEST))
+def report(embedded: EmbeddedTextClassifier) -> Report:
+    return measure(embedded)
 
 
-def test_harm_is_ranked_above_look_alikes(clean: Figures) -> None:
-    assert clean.macro_recall_at_1_fpr >= 0.75
+def test_harm_is_ranked_above_look_alikes(report: Report) -> None:
+    assert report.clean.macro_recall_at_1_fpr >= 0.80
     for category in Category:
-        assert clean.recall_at_1_fpr[category] >= 0.42, category
+        assert report.clean.categories[category].recall_at_1_fpr >= 0.55, category
 
 
-def test_the_review_threshold_finds_harm_and_spares_look_alikes(clean: Figures) -> None:
-    assert clean.macro_recall >= 0.54
-    assert clean.lookalikes <= 0.042
-    assert clean.benign <= 0.02
+def test_the_review_threshold_finds_harm_and_spares_look_alikes(report: Report) -> None:
+    assert report.clean.macro_recall >= 0.44
+    assert report.clean.lookalikes <= 0.03
+    assert report.clean.benign <= 0.02
 
 
-def test_scores_are_calibrated(clean: Figures) -> None:
-    assert clean.calibration_error <= 0.02
+def test_scores_are_calibrated(report: Report) -> None:
+    assert report.clean.calibration_error <= 0.05
+    assert report.heard.calibration_error <= 0.05
 
 
-def test_recognition_errors_cost_only_so_much(embedded: EmbeddedTextClassifier) -> None:
-    heard = noisy(TEST)
-    result = figures(heard, score_lines(embedded, heard))
-    assert result.macro_recall_at_1_fpr >= 0.61
-    assert result.lookalikes <= 0.045
+def test_transcripts_cost_only_so_much(report: Report) -> None:
+    assert report.heard.macro_recall_at_1_fpr >= 0.40
+    assert report.heard.lookalikes <= 0.03
 
 
-def test_a_calm_segment_is_not_blamed_for_its_neighbour(embedded: EmbeddedTextClassifier) -> None:
-    assert localisation(embedded, TEST) <= 0.03
+def test_a_calm_segment_is_not_blamed_for_its_neighbour(report: Report) -> None:
+    assert report.blamed_for_neighbour <= 0.03
 
 
-def test_harm_cut_over_two_segments_is_found(embedded: EmbeddedTextClassifier) -> None:
-    assert split_recall(embedded, TEST, union=True) >= 0.5
+def test_harm_cut_over_two_segments_is_found(report: Report) -> None:
+    assert report.split_on_either >= 0.5
+
+
+def test_people_are_scored_alike(report: Report) -> None:
+    for swap in report.identity:
+        if swap.sort == "neutral":
+            assert swap.flagged == 0, swap
+            assert swap.gap <= 0.15, swap
+
+
+def test_the_report_names_every_category_and_is_json(report: Report) -> None:
+    text, content = as_markdown(report), json.loads(as_json(report))
+    for category in Category:
+        assert f"| {category.value} |" in text
+        assert 0 <= content["heard"]["categories"][category.value]["average_precision"] <= 1
+
+
+def test_average_precision_is_one_when_all_harm_is_above_and_falls_with_each_false_alarm() -> None:
+    positive, negative = np.array([0.9, 0.8]), np.array([0.1, 0.85])
+    assert average_precision(positive, negative[:1]) == 1
+    assert average_precision(positive, negative) == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_prose_that_nobody_wrote_for_us_is_left_alone(embedded: EmbeddedTextClassifier) -> None:
