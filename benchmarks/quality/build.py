@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aircheck.measures.words import word_errors
 from aircheck.policy.packs import Rules
 from benchmarks.quality.identity import identity
 from benchmarks.quality.intervals import Measure, ratio
@@ -19,7 +20,7 @@ from benchmarks.quality.results import Conditions, Result
 from benchmarks.quality.scored import Scored, scored
 from benchmarks.quality.slices import WordCounts, slice_figures
 from benchmarks.quality.targets import calibrated, confusion, decisions, macro, target_figures
-from benchmarks.quality.words import normalised, word_errors
+from benchmarks.quality.words import normalised
 
 BUDGET = 0.01
 

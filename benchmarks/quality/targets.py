@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from aircheck.measures.events import BOTH, ONSET, pair
 from aircheck.policy.packs import Rules
 from aircheck.policy.reasons import MERGE_GAP_S
 from aircheck.policy.taxonomy import Category, Event
@@ -16,7 +17,7 @@ from benchmarks.quality.manifest import CATEGORIES, TARGETS
 from benchmarks.quality.ranking import at_budget, average_precision, curve
 from benchmarks.quality.report import ConfusionRow, CurvePoint, DecisionRow, Target
 from benchmarks.quality.scored import Scored
-from benchmarks.quality.spans import joined, match, overlap
+from benchmarks.quality.spans import joined, overlap
 
 NOTHING = "nothing"
 SEVERAL = "several"
@@ -133,9 +134,9 @@ def _places(data: Scored, target: str) -> tuple[Measure, Measure, Measure, Measu
         if result.verdict is None or result.item.audio is None or not data.scored[row, column] or true is None:
             continue
         true, found = joined(true, MERGE_GAP_S), data.found_spans(row, target)
-        matches = match(joined(found), true)
-        agreed[row], onset_agreed[row] = 2 * matches.matched, 2 * matches.onset_matched
-        spans[row] = matches.true + matches.found
+        heard = joined(found)
+        agreed[row], onset_agreed[row] = (2 * len(pair(true, heard, criterion)) for criterion in (BOTH, ONSET))
+        spans[row] = len(true) + len(heard)
         if true and found:
             overlaps.append(overlap(found, true))
             owners.append(row)

@@ -1,67 +1,15 @@
-"""Event-based scores as the field counts them: pairs of true and reported spans, precision, recall, F1.
-
-After Mesaros et al., "Metrics for polyphonic sound event detection" (Applied Sciences, 2016), and their sed_eval:
-each true span pairs with at most one reported span, by the largest matching. Two criteria: «onset», within 0.5 s, is
-that of DCASE 2017 for rare sound events (gunshot, breaking glass, a crying baby); «onset and offset» also asks
-for an end within 0.5 s or half of the true length, whichever is larger, which is sed_eval's default share.
-"""
+"""Precision, recall and F1 of an event over many recordings; what pairs with what: `aircheck.measures.events`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-TOLERANCE_S = 0.5
-OFFSET_SHARE = 0.5
+from aircheck.measures.events import BOTH, ONSET, Criterion, Span, pair
+
 BOOTSTRAPS = 1000
-
-
-class Span(Protocol):
-    """Anything with a start and an end, s."""
-
-    @property
-    def start_s(self) -> float: ...
-    @property
-    def end_s(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """When a reported span is the true one."""
-
-    name: str
-    offset: bool
-
-    def holds(self, true: Span, found: Span) -> bool:
-        if abs(true.start_s - found.start_s) > TOLERANCE_S:
-            return False
-        reach_s = max(TOLERANCE_S, OFFSET_SHARE * (true.end_s - true.start_s))
-        return not self.offset or abs(true.end_s - found.end_s) <= reach_s
-
-
-ONSET, BOTH = Criterion("onset", offset=False), Criterion("onset_and_offset", offset=True)
-
-
-def pair(truth: Sequence[Span], found: Sequence[Span], criterion: Criterion) -> dict[int, int]:
-    """The largest one-to-one matching: true span's index to found span's index (Kuhn's augmenting paths)."""
-    options = [[j for j, span in enumerate(found) if criterion.holds(true, span)] for true in truth]
-    owner: dict[int, int] = {}
-
-    def place(i: int, tried: set[int]) -> bool:
-        for j in options[i]:
-            if j not in tried:
-                tried.add(j)
-                if j not in owner or place(owner[j], tried):
-                    owner[j] = i
-                    return True
-        return False
-
-    for i in range(len(truth)):
-        place(i, set())
-    return {i: j for j, i in owner.items()}
 
 
 def overlap(one: Span, other: Span) -> bool:

@@ -12,7 +12,8 @@ from aircheck.inference.acoustic_safety.embedded import MERGE_GAPS_S
 from aircheck.inference.acoustic_safety.events import EVENTS, SAFETY_EVENTS
 from aircheck.inference.acoustic_safety.network import FRAME_S
 from aircheck.inference.acoustic_safety.spans import SpanRule, frame_ranges
-from training.acoustic_safety.metrics import BOTH, ONSET, Scores
+from aircheck.measures.events import BOTH, ONSET
+from training.acoustic_safety.metrics import Scores
 from training.acoustic_safety.scenes import TrueSpan, joined
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

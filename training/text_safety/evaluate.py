@@ -23,6 +23,7 @@ import torch
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.passages import Passage, passages
 from aircheck.inference.text_safety.service import load
+from aircheck.measures.words import word_errors
 from aircheck.policy.taxonomy import Category
 from training.text_safety import transcripts, wild
 from training.text_safety.examples import unsaid
@@ -177,17 +178,9 @@ def split_recall(classifier: TextClassifier, lines: Sequence[Line], union: bool)
 
 def word_error_rate(lines: Sequence[Line], transcribed: Sequence[Line]) -> float:
     """Insertions, deletions and substitutions over the words said."""
-    errors = sum(_edits(line.text.split(), other.text.split()) for line, other in zip(lines, transcribed, strict=True))
+    pairs = zip(lines, transcribed, strict=True)
+    errors = sum(word_errors(line.text.split(), other.text.split()) for line, other in pairs)
     return errors / sum(len(line.text.split()) for line in lines)
-
-
-def _edits(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    row = list(range(len(theirs) + 1))
-    for index, word in enumerate(ours, 1):
-        last, row[0] = row[:], index
-        for other, instead in enumerate(theirs, 1):
-            row[other] = min(last[other] + 1, row[other - 1] + 1, last[other - 1] + (word != instead))
-    return row[-1]
 
 
 def measure(classifier: TextClassifier) -> Report:

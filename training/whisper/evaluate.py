@@ -25,6 +25,7 @@ from scipy.io import wavfile
 from whisper.tokenizer import get_tokenizer
 
 from aircheck.inference.whisper.checkpoint import from_path
+from aircheck.measures.words import word_errors
 from training.whisper.channel import through_codec
 from training.whisper.sounds import KINDS, coloured_noise, sound
 from training.whisper.speak import (
@@ -49,16 +50,6 @@ class Window:
     samples: np.ndarray  # fp32 at 16 kHz
     texts: list[str]  # one an utterance
     bounds_s: list[tuple[float, float]] = field(default_factory=list)  # where each utterance begins and ends
-
-
-def edits(a: list[str], b: list[str]) -> int:
-    """Fewest insertions, deletions and substitutions of words that turn a into b."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        last, row[0] = row[:], i
-        for j, y in enumerate(b, 1):
-            row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x != y))
-    return row[-1]
 
 
 Voice = Callable[[str], np.ndarray]  # text -> fp32 samples at 16 kHz
@@ -177,8 +168,8 @@ def measure(model: whisper.Whisper, made: list[Window], quick: bool, show: int) 
     errors: list[float] = []
     for window, result in zip(made, decode(model, made, quick), strict=True):
         said, (text, bounds) = " ".join(window.texts), heard(result)
-        wrong += edits(plain(said), plain(text))
-        wrong_written += edits(as_written(said), as_written(text))
+        wrong += word_errors(plain(said), plain(text))
+        wrong_written += word_errors(as_written(said), as_written(text))
         words += len(plain(said))
         if len(bounds) == len(window.bounds_s):
             matched += 1
