@@ -196,21 +196,24 @@ def variants(condition: Condition, voice: int, flite: bool) -> dict[str, dict[st
     def pick(voices: Mapping[Sex, Sequence[str]], sex: Sex) -> str:
         return voices[sex][voice % len(voices[sex])]
 
-    def by(**changes: object) -> Condition:
-        return replace(condition, speaker=replace(speaker, **changes))  # type: ignore[arg-type]
+    def by(changed: Speaker) -> Condition:
+        return replace(condition, speaker=changed)
 
+    opposite = replace(speaker, sex=other, voice=pick(KNOWN, other))
+    unknown = replace(speaker, voice=pick(HELD_OUT, speaker.sex))
     factors: dict[str, dict[str, Condition]] = {
-        "sex": {speaker.sex: condition, other: by(sex=other, voice=pick(KNOWN, other))},
-        "voice": {"known to the recipe": condition, "held out": by(voice=pick(HELD_OUT, speaker.sex))},
-        "accent": {name: by(accent=accent) for name, accent in ACCENTS.items()},
-        "speed": {name: by(words_per_minute=rate) for name, rate in SPEEDS.items()},
+        "sex": {speaker.sex: condition, other: by(opposite)},
+        "voice": {"known to the recipe": condition, "held out": by(unknown)},
+        "accent": {name: by(replace(speaker, accent=accent)) for name, accent in ACCENTS.items()},
+        "speed": {name: by(replace(speaker, words_per_minute=rate)) for name, rate in SPEEDS.items()},
         "snr": {name: replace(condition, snr_db=snr) for name, snr in SNRS_DB.items()},
         "music": {name: replace(condition, music_db=level) for name, level in MUSIC_DB.items()},
         "codec": {name: replace(condition, codec=name) for name in CODECS},
         "length": {name: replace(condition, plain_around=around) for name, around in LENGTHS.items()},
     }
     if flite:
-        factors["synthesiser"] = {"espeak-ng": condition, "flite": by(engine="flite", voice=pick(FLITE, speaker.sex))}
+        flite_speaker = replace(speaker, engine="flite", voice=pick(FLITE, speaker.sex))
+        factors["synthesiser"] = {"espeak-ng": condition, "flite": by(flite_speaker)}
     return factors
 
 

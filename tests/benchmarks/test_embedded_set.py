@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -14,17 +15,12 @@ from scipy import signal
 
 from aircheck.inference.text_safety.passages import normalise
 from aircheck.policy.taxonomy import HARM_EVENTS, Category
-from benchmarks.quality.embedded import (
-    committed_manifest,
-    full_clips,
-    identity_items,
-    make,
-    small_clips,
-)
+from benchmarks.quality.embedded import FULL_CLIPS
+from benchmarks.quality.embedded_make import full_clips, identity_items, make, small_clips
 from benchmarks.quality.embedded_plan import TELEPHONE, Clip, Heard, Said, Speaker
 from benchmarks.quality.embedded_render import SAMPLE_RATE, encode, flite_is_here, render, speak
 from benchmarks.quality.embedded_texts import DATA, GENRES, Texts, TextsError, read_texts
-from benchmarks.quality.manifest import Item, Manifest, read
+from benchmarks.quality.manifest import EMBEDDED_SET, Item, Manifest, read
 from preprocessing.container import DecodeReport, Limits, frames, resampled
 from training.text_safety.lines import read_train
 
@@ -36,7 +32,7 @@ LIMITS = Limits(max_bytes=2**25, max_duration_s=120, max_channels=2, max_sample_
 
 @cache
 def committed() -> Manifest:
-    return read(committed_manifest())
+    return read(EMBEDDED_SET)
 
 
 @cache
@@ -51,7 +47,7 @@ def small() -> dict[str, Clip]:
 
 @cache
 def full() -> list[Clip]:
-    return full_clips(texts())
+    return full_clips(texts(), FULL_CLIPS)
 
 
 def decoded(data: bytes) -> np.ndarray:
@@ -149,7 +145,9 @@ def test_length_slices_tell_the_length() -> None:
 
 
 @pytest.mark.parametrize("clips", [lambda: list(small().values()), full], ids=["small", "full"])
-def test_every_value_of_a_factor_is_heard_on_the_same_lines_with_all_else_equal(clips) -> None:  # type: ignore[no-untyped-def]
+def test_every_value_of_a_factor_is_heard_on_the_same_lines_with_all_else_equal(
+    clips: Callable[[], list[Clip]],
+) -> None:
     heard: dict[str, defaultdict[str, dict[str, Clip]]] = {name: defaultdict(dict) for name in WITHIN_LINES}
     for clip in clips():
         for name in WITHIN_LINES:
