@@ -7,9 +7,11 @@ requests come is refused here.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -56,6 +58,22 @@ def load_model(auto_class: Any, name: str) -> PreTrainedModel:
             f"its tensor {broken[0]}{_more(broken)} holds NaN or infinity; did its training diverge? Use another"
         )
     return model.eval().requires_grad_(False)
+
+
+def try_out(scores: Callable[[], np.ndarray], task: str, remedy: str) -> None:
+    """Asks a loaded model once: what fails there would fail at every request.
+
+    task : what is asked of it, after "cannot"
+    remedy : what to check when it fails
+
+    Raises UnusableError.
+    """
+    try:
+        found = scores()
+    except Exception as error:  # whatever a model raises whose parts do not fit together
+        raise UnusableError(f"cannot {task} ({type(error).__name__}: {error}); {remedy}") from error
+    if not np.isfinite(found).all():
+        raise UnusableError(f"cannot {task}: it answers with NaN; its weights are unusable, use others")
 
 
 def version(model: PreTrainedModel, name: str) -> str:

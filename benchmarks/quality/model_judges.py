@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,30 +58,43 @@ class _Audio:
         return [(window.start_s, clip) for window, clip in zip(windows, good, strict=True)]
 
 
+def _batches(windows: Sequence[tuple[float, Clip]]) -> Iterator[tuple[list[float], list[Clip]]]:
+    """Starts in seconds and clips, _BATCH windows at a time."""
+    for first in range(0, len(windows), _BATCH):
+        batch = windows[first : first + _BATCH]
+        yield [start_s for start_s, _ in batch], [clip for _, clip in batch]
+
+
 @dataclass(frozen=True)
-class WhisperJudge:
-    """Audio to a transcript; nothing is judged."""
+class _AudioJudge:
+    """What the judges of recordings have in common."""
 
     conditions: Conditions
-    engine: WhisperEngine
     audio: _Audio
-    in_flight: int = 1  # the engine is not for several threads, and fills the cores by itself
-    hears: bool = True
+
+    in_flight = 1  # a model is not for several threads, and fills the cores by itself
+    hears = True
 
     def takes(self, item: Item) -> bool:
         return item.audio is not None
 
+
+@dataclass(frozen=True)
+class WhisperJudge(_AudioJudge):
+    """Audio to a transcript; nothing is judged."""
+
+    engine: WhisperEngine
+
     def judge(self, item: Item, audio: bytes | None) -> Result:
-        windows = [clip for _, clip in self.audio.windows(item, audio or b"")]
+        windows = self.audio.windows(item, audio or b"")
         said: list[str] = []
-        for first in range(0, len(windows), _BATCH):
-            batch = windows[first : first + _BATCH]
-            log_mels = np.stack([clip.log_mel for clip in batch])
-            said += [one.text for one in self.engine.transcribe(log_mels, [clip.duration_s for clip in batch])]
+        for _, clips in _batches(windows):
+            log_mels = np.stack([clip.log_mel for clip in clips])
+            said += [one.text for one in self.engine.transcribe(log_mels, [clip.duration_s for clip in clips])]
         return Result(
             item=item,
             source_sha256="",
-            duration_s=sum(clip.duration_s for clip in windows),
+            duration_s=sum(clip.duration_s for _, clip in windows),
             transcript=" ".join(text for text in said if text),
         )
 
@@ -92,8 +106,9 @@ class TextJudge:
     conditions: Conditions
     classifier: TextClassifier
     rules: Rules
-    in_flight: int = 1
-    hears: bool = False
+
+    in_flight = 1
+    hears = False
 
     def takes(self, item: Item) -> bool:
         return bool(item.text or item.transcript)
@@ -114,29 +129,21 @@ class TextJudge:
 
 
 @dataclass(frozen=True)
-class AcousticJudge:
+class AcousticJudge(_AudioJudge):
     """Audio to sound events; words are not heard."""
 
-    conditions: Conditions
     classifier: AcousticClassifier
     rules: Rules
-    audio: _Audio
-    in_flight: int = 1
-    hears: bool = True
-
-    def takes(self, item: Item) -> bool:
-        return item.audio is not None
 
     def judge(self, item: Item, audio: bytes | None) -> Result:
         windows = self.audio.windows(item, audio or b"")
         verdicts: list[Verdict] = []
         highest = np.zeros(len(Event), np.float32)
-        for first in range(0, len(windows), _BATCH):
-            batch = windows[first : first + _BATCH]
-            waveforms = np.stack([clip.waveform for _, clip in batch])
-            heard = self.classifier.classify(waveforms, [clip.duration_s for _, clip in batch])
+        for starts_s, clips in _batches(windows):
+            waveforms = np.stack([clip.waveform for clip in clips])
+            heard = self.classifier.classify(waveforms, [clip.duration_s for clip in clips])
             highest = np.maximum(highest, heard.scores.max(axis=0))
-            for (start_s, clip), findings in zip(batch, heard.findings, strict=True):
+            for start_s, clip, findings in zip(starts_s, clips, heard.findings, strict=True):
                 verdicts.append(shift(self._decide(findings, clip.duration_s), start_s))
         duration_s = sum(clip.duration_s for _, clip in windows)
         scores = dict(zip(Event, highest, strict=True))
@@ -166,7 +173,7 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
         language = None if settings.language == "auto" else settings.language
         engine = WhisperEngine(model, DecodingOptions(language=language))
         terms = known.conditions(through, (known.whisper_version(settings),), context, settings, window_max_s)
-        return WhisperJudge(terms, engine, _Audio(n_mels(settings.whisper, embedded=file), window_max_s))
+        return WhisperJudge(terms, _Audio(n_mels(settings.whisper, embedded=file), window_max_s), engine)
     rules = known.require_pack(context.policy_pack, settings).for_context(context)
     if through == "text_safety":
         text = load_text(settings.text_classifier, settings.text_labels, device)
@@ -176,5 +183,5 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
         sound = load_acoustic(settings.acoustic_classifier, settings.acoustic_labels, device)
         version = known.acoustic_version(sound.name, sound.version, settings)
         terms = known.conditions(through, (version,), context, settings, window_max_s)
-        return AcousticJudge(terms, sound, rules, _Audio(80, window_max_s))
+        return AcousticJudge(terms, _Audio(80, window_max_s), sound, rules)
     raise ValueError(f"{through} is not one model")

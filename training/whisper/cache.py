@@ -1,4 +1,4 @@
-"""Encode training windows once, so that the decoder can be trained alone at an eighth of the cost.
+"""Encode training windows once, so that the decoder can be trained alone at a fraction of the cost.
 
 Usage: python -m training.whisper.cache WEIGHTS.safetensors SHARD... --sounds SOUNDS --out CACHE --batches 500
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from aircheck.inference.whisper.checkpoint import from_path
 from training.whisper.model import encode, mixed_precision
-from training.whisper.windows import Corpus, WindowMaker, phone_table
+from training.whisper.windows import Corpus, WindowMaker, add_data_arguments, phone_table
 
 
 @dataclass
@@ -70,8 +70,7 @@ def write(weights: Path, shards: list[Path], sounds: Path, out: Path, batches: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="safetensors whose encoder is used")
-    parser.add_argument("shards", type=Path, nargs="+", help="shards written by speak.py, without suffix")
-    parser.add_argument("--sounds", type=Path, required=True, help="written by sounds.py, without suffix")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to fill")
     parser.add_argument("--batches", type=int, default=500)
     parser.add_argument("--positions", type=int, default=8000, help="encoder positions in a batch, 4 MB of disk")

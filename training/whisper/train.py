@@ -30,7 +30,17 @@ from whisper.model import Whisper
 from aircheck.inference.whisper.checkpoint import from_path
 from training.whisper.cache import Encoded, read
 from training.whisper.model import decode, encode, fast_dtype, mixed_precision, save, untrained
-from training.whisper.windows import EOT, N_VOCAB, NO_SPEECH, T0, Batch, Corpus, WindowMaker, phone_table
+from training.whisper.windows import (
+    EOT,
+    N_VOCAB,
+    NO_SPEECH,
+    T0,
+    Batch,
+    Corpus,
+    WindowMaker,
+    add_data_arguments,
+    phone_table,
+)
 
 NEW = Path("new")
 
@@ -208,8 +218,7 @@ def train(rank: int, o: Options, device: str, threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("start", type=Path, help="safetensors to begin from, or new: from nothing")
-    parser.add_argument("shards", type=Path, nargs="+", help="shards written by speak.py, without suffix")
-    parser.add_argument("--sounds", type=Path, required=True, help="written by sounds.py, without suffix")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--head", type=Path, help="an earlier stage's checkpoint.pt, whose phone head to go on with")

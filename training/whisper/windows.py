@@ -1,5 +1,6 @@
 """Training windows: utterances laid out with pauses, made noisy, with the tokens Whisper should write for them."""
 
+import argparse
 import json
 import random
 from collections.abc import Sequence
@@ -31,6 +32,12 @@ TWICE = "flite/"  # voices drawn twice as often as they were spoken
 NO_SPEECH_SHARE = 0.08
 NOISY_SHARE = 0.5
 WARPED_SHARE = 0.25  # windows of a longer or shorter vocal tract
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """What windows are made of, for the command line of whoever makes some."""
+    parser.add_argument("shards", type=Path, nargs="+", help="shards written by speak.py, without suffix")
+    parser.add_argument("--sounds", type=Path, required=True, help="written by sounds.py, without suffix")
 
 
 class Corpus:

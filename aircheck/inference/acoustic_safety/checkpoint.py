@@ -105,20 +105,16 @@ class CheckpointAcousticClassifier:
             raise LabelMapError(f"{label_map}: {error}") from error
 
     def _try(self, name: str) -> None:
-        """Judge one window: what fails there would fail at every request."""
-        noise = np.random.default_rng(0).normal(0, 0.1, round(self._labels.window_s * SAMPLE_RATE)).astype(np.float32)
+        window_s = self._labels.window_s
+        noise = np.random.default_rng(0).normal(0, 0.1, round(window_s * SAMPLE_RATE)).astype(np.float32)
+        remedy = (
+            "check that preprocessor_config.json, config.json and the weights belong together, and that window_s of "
+            "the label map is long enough"
+        )
         try:
-            scores = self._scores([noise])
-        except Exception as error:  # whatever a model raises whose parts do not fit together
-            raise WeightsError(
-                f"acoustic_classifier={name!r}: cannot judge a window of {self._labels.window_s:g} s "
-                f"({type(error).__name__}: {error}); check that preprocessor_config.json, config.json and the weights "
-                "belong together, and that window_s of the label map is long enough"
-            ) from error
-        if not np.isfinite(scores).all():
-            raise WeightsError(
-                f"acoustic_classifier={name!r}: scores noise with NaN; its weights are unusable, use others"
-            )
+            transformers_checkpoint.try_out(lambda: self._scores([noise]), f"judge a window of {window_s:g} s", remedy)
+        except UnusableError as fault:
+            raise WeightsError(f"acoustic_classifier={name!r}: {fault}") from fault
 
     @torch.inference_mode()
     def _scores(self, clips: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -54,19 +54,18 @@ class CheckpointTextClassifier:
             )
 
     def _try(self, checkpoint: str) -> None:
-        """Score a short text and the longest: what fails there would fail at some request."""
+        """Score a short text and the longest."""
+        texts = ["yes", "yes " * self._max_tokens]
+        remedy = (
+            "lower max_tokens in the label map, or check that the tokenizer, config.json and the weights belong "
+            "together"
+        )
         try:
-            scores = self._probabilities(["yes", "yes " * self._max_tokens])
-        except Exception as error:  # whatever a model raises whose parts do not fit together
-            raise CheckpointError(
-                f"text classifier '{checkpoint}': cannot score a text of {self._max_tokens} tokens "
-                f"({type(error).__name__}: {error}); lower max_tokens in the label map, or check that the tokenizer, "
-                "config.json and the weights belong together"
-            ) from error
-        if not np.isfinite(scores).all():
-            raise CheckpointError(
-                f"text classifier '{checkpoint}': scores a plain text with NaN; its weights are unusable, use others"
+            transformers_checkpoint.try_out(
+                lambda: self._probabilities(texts), f"score a text of {self._max_tokens} tokens", remedy
             )
+        except UnusableError as fault:
+            raise CheckpointError(f"text classifier '{checkpoint}': {fault}") from fault
 
     def score(self, passages: Sequence[Passage]) -> np.ndarray:
         texts = [passage.context if self._map.context else passage.text for passage in passages]
