@@ -3,7 +3,7 @@
 The server always gives Whisper 30 s: a window's speech, then zeros. Behind the speech the log-mel is one constant, so
 every encoder position there is the same convolution output plus its position. `encode` keeps every TAIL_STRIDE-th of
 them and adds log(TAIL_STRIDE) to their attention scores, which stands for the ones left out. A 6 s window then costs
-375 positions instead of 1500, and the model still learns to live with a long silent tail.
+337 positions instead of 1500, and the model still learns to live with a long silent tail.
 """
 
 import json
@@ -33,7 +33,7 @@ TAIL_STRIDE = 32
 
 
 def fast_dtype(device: str) -> torch.dtype:
-    """bfloat16, but fp32 on CPUs without instructions for it (there bfloat16 was 9 times slower than fp32)."""
+    """bfloat16, but fp32 on CPUs without instructions for it (there bfloat16 is far slower than fp32)."""
     fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32
 
