@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     # Which models, and how they compute.
     whisper: str = Field("embedded", description="'embedded', an official openai-whisper name, or a path.")
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
+    whisper_slots: int = Field(0, ge=0, description="Windows decoded at a time; 0: as many as are of use and fit.")
+    whisper_fallback: bool = Field(
+        True, description="Decode doubtful windows anew at higher temperatures, as openai-whisper does."
+    )
+    whisper_seed: int = Field(0, ge=0, description="Seed of what is drawn above temperature 0.")
+    word_timestamps: bool = Field(False, description="Also find when each word is said; costs a decoder pass more.")
     language: str = Field("auto", description="Language code such as 'en'; auto: detected in each window.")
     text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")
     text_labels: Path | None = Field(None, description="Label map of text_classifier: its labels to our categories.")

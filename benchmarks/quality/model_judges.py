@@ -16,8 +16,8 @@ from aircheck.inference.text_safety.service import classify, window_scores
 from aircheck.inference.text_safety.service import load as load_text
 from aircheck.inference.whisper.checkpoint import load as load_whisper
 from aircheck.inference.whisper.checkpoint import n_mels
-from aircheck.inference.whisper.decoding import DecodingOptions
 from aircheck.inference.whisper.engine import WhisperEngine, select_dtype
+from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.policy.decide import decide_window, fold, shift
 from aircheck.policy.packs import Rules
 from aircheck.policy.taxonomy import Event
@@ -170,8 +170,7 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
     if through == "whisper":
         file = known.embedded_whisper(settings)
         model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=file)
-        language = None if settings.language == "auto" else settings.language
-        engine = WhisperEngine(model, DecodingOptions(language=language))
+        engine = WhisperEngine(model, DecodingOptions.of(settings))
         terms = known.conditions(through, (known.whisper_version(settings),), context, settings, window_max_s)
         return WhisperJudge(terms, _Audio(n_mels(settings.whisper, embedded=file), window_max_s), engine)
     rules = known.require_pack(context.policy_pack, settings).for_context(context)

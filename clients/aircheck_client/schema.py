@@ -83,6 +83,15 @@ class Context(_Model):
     policy_pack: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
 
 
+class Word(_Model):
+    """A word of a transcript, with the white space and punctuation it is written with."""
+
+    text: str
+    start_s: Seconds
+    end_s: Seconds
+    probability: Score
+
+
 class Segment(_Model):
     """A stretch of transcript, with the confidence measures openai-whisper defines for it."""
 
@@ -93,6 +102,7 @@ class Segment(_Model):
     no_speech_prob: Score
     compression_ratio: float = Field(ge=0.0, description="zlib ratio of the text; repetition loops exceed 2.4")
     temperature: float = Field(default=0.0, ge=0.0)
+    words: tuple[Word, ...] = Field(default=(), description="where the server was told to find them")
 
 
 class SegmentScores(_Model):

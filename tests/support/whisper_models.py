@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ import whisper
 from safetensors.torch import save_file
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper
+
+from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.scheduler import Scheduler, Window
+from aircheck.inference.whisper.slots import DecodingSlots
 
 EMBEDDED_CHECKPOINT = Path(__file__).parents[2] / "model_repository" / "whisper" / "1" / "whisper.safetensors"
 CPU = torch.device("cpu")
@@ -41,6 +46,16 @@ def tiny_whisper(n_mels: int = 80, n_vocab: int = 51864, n_state: int = 16, seed
     model = Whisper(ModelDimensions(n_mels, 1500, n_state, 2, 1, n_vocab, 448, n_state, 2, 1))
     torch.nn.init.normal_(model.decoder.positional_embedding)
     return model.eval().requires_grad_(False)
+
+
+def scheduler(model: Whisper, n_slots: int = 8, **options: Any) -> Scheduler:
+    """Decodes at temperature 0 only, unless told otherwise."""
+    return Scheduler(DecodingSlots(model, DecodingOptions(**{"temperatures": (0.0,), **options}), n_slots))
+
+
+def decoded(model: Whisper, log_mels: Tensor, n_slots: int = 8, **options: Any) -> list[DecodedWindow]:
+    """Every window through the slots; log_mels: [B, n_mels, 3000]."""
+    return scheduler(model, n_slots, **options).decode([Window(log_mel, 30.0) for log_mel in log_mels])
 
 
 def state_of(model: Whisper) -> dict[str, Tensor]:

@@ -17,10 +17,9 @@ from torch import Tensor
 from whisper.model import Whisper
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper, from_path, load
-from aircheck.inference.whisper.decoding import DecodingOptions, WindowDecoder
 from aircheck.inference.whisper.token_table import SCALE, TABLE
 from support.speech import speak
-from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel, save_safetensors, tiny_whisper
+from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, decoded, log_mel, save_safetensors, tiny_whisper
 from training.whisper.export import mean_weights, save
 
 LINES = [
@@ -58,10 +57,8 @@ def windows() -> Tensor:
     return torch.stack([log_mel(speak(text, voice)) for text, voice in LINES])
 
 
-def decoded(loaded: LoadedWhisper, windows: Tensor) -> list[tuple[int, ...]]:
-    with torch.inference_mode():
-        audio = loaded.model.encoder(windows)
-        return [window.tokens for window in WindowDecoder(loaded.model, DecodingOptions()).decode(audio)]
+def tokens_of(loaded: LoadedWhisper, windows: Tensor) -> list[tuple[int, ...]]:
+    return [window.tokens for window in decoded(loaded.model, windows)]
 
 
 def test_the_file_is_small_and_says_what_it_is(exported: Path) -> None:
@@ -84,7 +81,7 @@ def test_speech_is_heard_as_before_with_an_int8_token_table(exported: Path, wind
     save(state, dims, tmp_path / "fp16.safetensors", "fp16")
     plain = load(str(tmp_path / "fp16.safetensors"), CPU, torch.float32)
     small = load(str(exported / "out.safetensors"), CPU, torch.float32)
-    before, after = decoded(plain, windows), decoded(small, windows)
+    before, after = tokens_of(plain, windows), tokens_of(small, windows)
     same = sum(a == b for one, other in zip(before, after, strict=True) for a, b in zip(one, other, strict=False))
     share = same / max(sum(map(len, before)), sum(map(len, after)))
     tokens = torch.tensor([[*plain.tokenizer.sot_sequence, *before[0]]])

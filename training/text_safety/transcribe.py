@@ -25,10 +25,14 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from whisper.audio import log_mel_spectrogram
+from whisper.model import Whisper
 
 from aircheck.inference.whisper.checkpoint import EMBEDDED, LoadedWhisper, load
-from aircheck.inference.whisper.decoding import DecodingOptions, WindowDecoder
+from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.scheduler import Scheduler
+from aircheck.inference.whisper.scheduler import Window as LogMelWindow
 from aircheck.inference.whisper.segments import WindowTranscript, transcript
+from aircheck.inference.whisper.slots import DecodingSlots
 from aircheck_client.schema import Segment
 from training.espeak import SAMPLE_RATE_HZ, Voice, say
 from training.text_safety import transcripts
@@ -154,36 +158,48 @@ def sample(lines: Sequence[Line], count: int) -> list[Line]:
     return sorted(chosen, key=lambda line: hashlib.sha256(line.text.encode()).digest())
 
 
-class Ear:
-    """The embedded Whisper, decoding as the server does, but without encoding each window's padding to 30 s.
+class WithoutPadding:
+    """An encoder for windows that are not padded to 30 s.
 
     `training.whisper.model.encode` stands a few positions for the padding; repeating them gives the decoder all that
     it would get from the server's encoder, three to five times as fast.
     """
 
-    def __init__(self, loaded: LoadedWhisper) -> None:
-        self.version = loaded.version
-        self._model = loaded.model
-        self._decoder = WindowDecoder(loaded.model, DecodingOptions())
+    def __init__(self, model: Whisper) -> None:
+        self._model = model
 
-    @torch.inference_mode()
-    def hear(self, batch: Sequence[Window]) -> list[WindowTranscript]:
-        features = torch.cat([self._features(window) for window in batch])
-        return [
-            transcript(decoded, self._decoder.tokenizer, window.duration_s)
-            for window, decoded in zip(batch, self._decoder.decode(features), strict=True)
-        ]
-
-    def _features(self, window: Window) -> torch.Tensor:
-        """[1, N_POSITIONS, state]"""
-        samples = torch.from_numpy(window.samples)
-        log_mel = log_mel_spectrogram(samples, self._model.dims.n_mels, padding=SAMPLE_RATE_HZ)  # 1 s of silence
-        frames = min(len(samples) // HOP // 2 * 2 + 2, 2 * N_POSITIONS)
-        encoded, _ = encode(self._model, log_mel[None, :, :frames], log_mel[None, 0, -1])
-        heard, padding = encoded[:, : frames // 2], encoded[:, frames // 2 :]
+    def encode(self, log_mels: torch.Tensor) -> torch.Tensor:
+        """fp32 [1, n_mels, frames + 1], the last frame one of the padding -> audio features [1, N_POSITIONS, state]"""
+        encoded, _ = encode(self._model, log_mels[:, :, :-1], log_mels[:, 0, -1])
+        n = log_mels.shape[-1] // 2
+        heard, padding = encoded[:, :n], encoded[:, n:]
         return torch.cat([heard, padding.repeat_interleave(TAIL_STRIDE, 1), padding[:, -1:].expand(-1, 32, -1)], 1)[
             :, :N_POSITIONS
         ]
+
+
+class Ear:
+    """The embedded Whisper, decoding as the server does, but without encoding each window's padding to 30 s."""
+
+    def __init__(self, loaded: LoadedWhisper) -> None:
+        self.version = loaded.version
+        self._n_mels = loaded.model.dims.n_mels
+        options = DecodingOptions(temperatures=(0.0,))
+        self._slots = DecodingSlots(loaded.model, options, BATCH, WithoutPadding(loaded.model))
+
+    def hear(self, batch: Sequence[Window]) -> list[WindowTranscript]:
+        decoded = Scheduler(self._slots).decode([LogMelWindow(self._log_mel(w), w.duration_s) for w in batch])
+        return [
+            transcript(one, self._slots.tokenizer, window.duration_s)
+            for one, window in zip(decoded, batch, strict=True)
+        ]
+
+    def _log_mel(self, window: Window) -> torch.Tensor:
+        """The window's frames and one of its padding."""
+        samples = torch.from_numpy(window.samples)
+        log_mel = log_mel_spectrogram(samples, self._n_mels, padding=SAMPLE_RATE_HZ)  # 1 s of silence
+        frames = min(len(samples) // HOP // 2 * 2 + 2, 2 * N_POSITIONS)
+        return torch.cat([log_mel[:, :frames], log_mel[:, -1:]], 1)
 
 
 def transcribe(ear: Ear, texts: Sequence[str], within_s: float, cache: Cache, name: str) -> None:

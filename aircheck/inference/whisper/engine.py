@@ -1,39 +1,73 @@
-"""The seam between the `whisper` Triton model and how windows are transcribed.
+"""Windows in, transcripts out: the scheduler on a thread of its own, behind a bounded queue.
 
-`WhisperEngine` takes a batch of log-mel windows and gives a transcript for each: encode, decode greedily, cut into
-segments. What a window says does not depend on the windows beside it.
+What a window says does not depend on the windows beside it, nor on the order in which they come.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
+from types import TracebackType
 
 import numpy as np
 import torch
 from torch import Tensor
 from whisper.audio import CHUNK_LENGTH, N_FRAMES
+from whisper.model import ModelDimensions
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
-from aircheck.inference.whisper.decoding import DecodingOptions, WindowDecoder
+from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
 from aircheck.inference.whisper.segments import WindowTranscript, transcript
+from aircheck.inference.whisper.slot_cache import SlotCache
+from aircheck.inference.whisper.slots import DecodingSlots
+
+__all__ = ["EngineClosedError", "WhisperEngine", "Window", "WindowError", "select_dtype"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_MOST_SLOTS = {"cpu": 16, "cuda": 256}
+_SHARE_OF_FREE_MEMORY = 0.6  # for the slots; the rest is for activations and for others
+_WAITING_PER_SLOT = 2  # windows in the queue; more would only make their senders wait here instead of there
 
 
 class WindowError(ValueError):
     """A window cannot be transcribed as given; the message says what is wrong with it."""
 
 
-class WhisperEngine:
-    """Transcribes windows of at most 30 s with one Whisper model. Not for several threads at once."""
+class EngineClosedError(RuntimeError):
+    """The engine has been closed."""
 
-    def __init__(self, whisper: LoadedWhisper, options: DecodingOptions | None = None) -> None:
-        """Raises UnsupportedLanguageError when the model cannot transcribe the options' language."""
+
+class WhisperEngine:
+    """Transcribes windows of at most 30 s with one Whisper model. For any number of threads."""
+
+    def __init__(
+        self,
+        whisper: LoadedWhisper,
+        options: DecodingOptions | None = None,
+        n_slots: int | None = None,
+        max_waiting: int | None = None,
+    ) -> None:
+        """Raises UnsupportedLanguageError when the model cannot transcribe the options' language.
+
+        n_slots : windows decoded at a time; None is as many as memory allows, at most 16 on a CPU and 256 on a GPU
+        max_waiting : windows in the queue before `submit` blocks; None is two for every slot
+        """
         self._whisper = whisper
-        self._encoder = whisper.model.encoder
-        self._dtype: torch.dtype = self._encoder.conv1.weight.dtype
-        self._device: torch.device = whisper.model.device
-        self._decoder = WindowDecoder(whisper.model, options or DecodingOptions())
+        options = options or DecodingOptions()
+        n_slots = n_slots or default_slots(whisper.model.dims, whisper.model.device, self.dtype)
+        self._slots = DecodingSlots(whisper.model, options, n_slots)
+        self._scheduler = Scheduler(self._slots)
+        self._max_waiting = max_waiting or _WAITING_PER_SLOT * n_slots
+        self._arrived: list[Job] = []
+        self._changed = threading.Condition()  # guards `_arrived`, `_n_waiting` and `_is_closed`
+        self._n_waiting = 0
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="whisper-engine", daemon=True)
+        self._thread.start()
 
     @property
     def name(self) -> str:
@@ -49,6 +83,16 @@ class WhisperEngine:
     def n_mels(self) -> int:
         """Mel bands that the model hears: 80, or 128 from large-v3 on."""
         return self._whisper.model.dims.n_mels
+
+    @property
+    def n_slots(self) -> int:
+        """Windows decoded at a time."""
+        return self._slots.n_slots
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the matrices are in."""
+        return self._whisper.model.decoder.token_embedding.weight.dtype
 
     def check(self, log_mels: np.ndarray | Tensor, durations_s: Sequence[float]) -> None:
         """Raises WindowError unless the windows are what `transcribe` takes."""
@@ -68,43 +112,108 @@ class WhisperEngine:
         if not bool(torch.isfinite(torch.as_tensor(log_mels)).all()):
             raise WindowError("log-mel holds NaN or infinity; was it computed from finite samples?")
 
-    @torch.inference_mode()
+    def submit(self, window: Window) -> Future[DecodedWindow]:
+        """Queue a window, whose log-mel has been checked; blocks while the queue is full.
+
+        Cancelling the future takes the window out before the decoder's next step. Its callbacks run on the engine's
+        thread, so they must be short. Raises EngineClosedError.
+        """
+        job = Job(window)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._n_waiting < self._max_waiting)
+            if self._is_closed:
+                raise EngineClosedError("the Whisper engine has been closed")
+            self._arrived.append(job)
+            self._n_waiting += 1
+            self._changed.notify_all()
+        return job.future
+
+    def decode(self, windows: Sequence[Window]) -> list[DecodedWindow]:
+        """What is decoded from each window, in their order. Raises WindowError, EngineClosedError."""
+        if windows:
+            self.check(torch.stack([torch.as_tensor(w.log_mel) for w in windows]), [w.duration_s for w in windows])
+        return [future.result() for future in [self.submit(window) for window in windows]]
+
     def transcribe(self, log_mels: np.ndarray | Tensor, durations_s: Sequence[float]) -> list[WindowTranscript]:
-        """Transcribe a batch of windows.
+        """Transcribe windows.
 
         log_mels : fp32 [B, n_mels, 3000], openai-whisper's log-mel spectrogram of each window padded to 30 s
         durations_s : seconds of audio in each window, 0 to 30; segments end there at the latest
 
-        Raises WindowError.
+        Raises WindowError, EngineClosedError.
         """
         self.check(log_mels, durations_s)
-        if len(durations_s) == 0:
-            return []
-        windows = self._decoder.decode(self._encode(torch.as_tensor(log_mels).to(self._device, self._dtype)))
-        tokenizer = self._decoder.tokenizer
-        return [
-            transcript(window, tokenizer, float(duration_s))
-            for window, duration_s in zip(windows, durations_s, strict=True)
-        ]
+        windows = [Window(log_mel, float(s)) for log_mel, s in zip(log_mels, durations_s, strict=True)]
+        futures = [self.submit(window) for window in windows]
+        return [self.transcript(future.result(), w.duration_s) for future, w in zip(futures, windows, strict=True)]
 
-    def _encode(self, log_mels: Tensor) -> Tensor:
-        """[B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
-        if self._device.type == "cpu":
-            # one window fills the cores, and its activations stay nearer to them than a whole batch's
-            return torch.cat([self._encoder(log_mel) for log_mel in log_mels.split(1)])
-        return self._encoder(log_mels)
+    def transcript(self, decoded: DecodedWindow, duration_s: float) -> WindowTranscript:
+        """The segments and text of a decoded window of this duration."""
+        return transcript(decoded, self._slots.tokenizer, duration_s)
+
+    @torch.inference_mode()
+    def encode(self, log_mels: Tensor) -> Tensor:
+        """The encoder alone: fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]."""
+        return self._slots.encode_audio(log_mels)
+
+    def close(self) -> None:
+        """Stop decoding; windows that have not been answered raise EngineClosedError."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def __enter__(self) -> WhisperEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        scheduler = self._scheduler
+        while self._take_arrived():
+            try:
+                scheduler.iterate()
+            except Exception as error:  # a fault of the device must reach every caller, and the next window may work
+                scheduler.fail(error)
+        scheduler.fail(EngineClosedError("the Whisper engine was closed before this window was decoded"))
+
+    def _take_arrived(self) -> bool:
+        """Hand what has arrived to the scheduler, waiting while there is nothing to do; False once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._arrived or not self._scheduler.is_idle)
+            for job in self._arrived:
+                self._scheduler.submit(job)
+            self._arrived.clear()
+            self._n_waiting = self._scheduler.n_waiting
+            self._changed.notify_all()
+            return not self._is_closed
+
+
+def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype) -> int:
+    """As many slots as the free memory holds, within what is of use: a step for more takes longer in proportion."""
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+    else:
+        free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    per_slot = SlotCache.bytes_per_slot(dims, dims.n_text_ctx // 2, dtype)
+    return max(1, min(_MOST_SLOTS[device.type], int(free_bytes * _SHARE_OF_FREE_MEMORY) // per_slot))
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 matrices itself; without, they take several times as long as fp32 ones."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def select_dtype(setting: str, device: torch.device) -> torch.dtype:
     """The dtype to compute in: `setting` is "auto", "fp32", "bf16" or "fp16". Raises ValueError.
 
-    "auto" is bf16 on a GPU that has it, fp16 on an older one, and fp32 on a CPU: with a small model bf16 costs a third
-    less there, but changes what it hears in one window out of four.
+    "auto" is bf16 where the device multiplies it itself; else fp16 on a GPU and fp32 on a CPU.
     """
     if setting == "auto":
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        return torch.float32
+        return torch.bfloat16 if cpu_has_fast_bf16() else torch.float32
     if setting not in DTYPES:
         raise ValueError(f"whisper_dtype is '{setting}'; use auto, {', '.join(DTYPES)}")
     if setting == "fp16" and device.type == "cpu":

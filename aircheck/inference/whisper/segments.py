@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,14 +11,10 @@ from whisper.audio import HOP_LENGTH, SAMPLE_RATE
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
-from aircheck.inference.whisper.decoding import DecodedWindow
-from aircheck_client.schema import Segment
+from aircheck.inference.whisper.options import DecodedWindow
+from aircheck_client.schema import Segment, Word
 
 TIME_PRECISION_S = 2 * HOP_LENGTH / SAMPLE_RATE  # 0.02 s a timestamp token: the encoder halves the mel's frame rate
-
-# A window is silent when both hold; the defaults of whisper.transcribe()
-NO_SPEECH_THRESHOLD = 0.6
-LOGPROB_THRESHOLD = -1.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,13 @@ def transcript(window: DecodedWindow, tokenizer: Tokenizer, duration_s: float) -
 
     Every segment carries the confidence of its window: that is what openai-whisper measures.
     """
-    if is_silent(window):
+    if window.is_silent:
         return WindowTranscript("", (), window.language)
     spans = split(window.tokens, tokenizer.timestamp_begin, duration_s)
     texts = [tokenizer.decode([t for t in span.tokens if t < tokenizer.eot]) for span in spans]
     text = "".join(texts).strip()
     ratio = compression_ratio(text)
+    words = _words(window, [sum(t < tokenizer.eot for t in span.tokens) for span in spans])
     segments = tuple(
         Segment(
             start_s=min(span.start_s, duration_s),
@@ -60,16 +58,27 @@ def transcript(window: DecodedWindow, tokenizer: Tokenizer, duration_s: float) -
             avg_logprob=window.avg_logprob,
             no_speech_prob=window.no_speech_prob,
             compression_ratio=ratio,
+            temperature=window.temperature,
+            words=own,
         )
-        for span, said in zip(spans, texts, strict=True)
+        for span, said, own in zip(spans, texts, words, strict=True)
         if said.strip()
     )
     return WindowTranscript(text, segments, window.language)
 
 
-def is_silent(window: DecodedWindow) -> bool:
-    """Likely no speech, and the text that was decoded all the same is unlikely."""
-    return window.no_speech_prob > NO_SPEECH_THRESHOLD and not window.avg_logprob > LOGPROB_THRESHOLD
+def _words(window: DecodedWindow, n_tokens: Sequence[int]) -> list[tuple[Word, ...]]:
+    """The words of each segment, given how many text tokens it has; as whisper/timing.py deals them out."""
+    left = deque(window.words)
+    dealt = []
+    for n_wanted in n_tokens:
+        own: list[Word] = []
+        while left and n_wanted > 0:
+            word = left.popleft()
+            n_wanted -= word.n_tokens
+            own.append(Word(text=word.text, start_s=word.start_s, end_s=word.end_s, probability=word.probability))
+        dealt.append(tuple(own))
+    return dealt
 
 
 def split(tokens: Sequence[int], timestamp_begin: int, duration_s: float) -> list[_Span]:

@@ -1,49 +1,66 @@
-"""Which token a row may say next, and which it says: openai-whisper's logit filters and greedy choice, vectorised.
+"""Which token a slot may say next, and which it says: openai-whisper's logit filters and token choice, vectorised.
 
 The rules are `SuppressTokens`, `SuppressBlank`, `ApplyTimestampRules` and `GreedyDecoder` of whisper/decoding.py
 (https://github.com/openai/whisper), which loops over the rows of a batch in Python. Here the vocabulary is cut into its
-three regions, each is reduced to a maximum and a log-sum-exp a row, and the rules act on those [B] vectors.
+three regions, each is reduced to a maximum and a log-sum-exp a row, and the rules act on those [n] vectors.
 
     plain text [0, eot) | special [eot, timestamp_begin) | timestamps [timestamp_begin, n_vocab)
+
+Nothing here waits for the device: what a slot says is its next input without having been seen by the host, which reads
+a small report a step later.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from whisper.audio import CHUNK_LENGTH
 from whisper.tokenizer import Tokenizer
 
+from aircheck.inference.whisper.sampling import gumbel_noise
+
 NEG_INF = float("-inf")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The next token of each row, [B], and its log-probability among the tokens allowed there, [B]."""
+class SlotState:
+    """What the rules remember of each slot; tensors of [n_slots].
 
-    tokens: Tensor
-    logprobs: Tensor
-
-
-@dataclass
-class TimestampState:
-    """What the timestamp rules remember of each row.
-
-    last_is_timestamp, penultimate_is_timestamp : bool [B]; the penultimate of a single token counts as one
-    latest_timestamp : int64 [B], position in the timestamp region
+    tokens : int64, the last one given or said: the next step's input
+    positions : int64, where in the text that token stands
+    languages : int64, token of the language, given or detected
+    temperatures : fp32
+    last_is_timestamp, penultimate_is_timestamp : bool, of what was said; both true before anything is
+    latest_timestamps : int64, position in the timestamp region
+    sum_logprobs : fp32, of the tokens said
+    no_speech_probs : fp32
     """
 
+    tokens: Tensor
+    positions: Tensor
+    languages: Tensor
+    temperatures: Tensor
     last_is_timestamp: Tensor
     penultimate_is_timestamp: Tensor
-    latest_timestamp: Tensor
+    latest_timestamps: Tensor
+    sum_logprobs: Tensor
+    no_speech_probs: Tensor
 
-    def keep(self, rows: Tensor) -> TimestampState:
-        """The state of these rows only, in this order."""
-        return TimestampState(
-            self.last_is_timestamp[rows], self.penultimate_is_timestamp[rows], self.latest_timestamp[rows]
-        )
+    @classmethod
+    def create(cls, n_slots: int, device: torch.device) -> SlotState:
+        def of(dtype: torch.dtype) -> Tensor:
+            return torch.zeros(n_slots, dtype=dtype, device=device)
+
+        whole, real, flag = torch.int64, torch.float32, torch.bool
+        return cls(of(whole), of(whole), of(whole), of(real), of(flag), of(flag), of(whole), of(real), of(real))
+
+    def move(self, source: int, target: int) -> None:
+        for field in fields(self):
+            tensor: Tensor = getattr(self, field.name)
+            tensor[target] = tensor[source]
 
 
 class TokenRules:
@@ -55,64 +72,127 @@ class TokenRules:
         *,
         n_vocab: int,
         n_audio_ctx: int,
+        n_positions: int,
         max_initial_timestamp_s: float,
+        detects_language: bool,
+        seed: int,
         device: torch.device,
     ) -> None:
+        """tokenizer: with the language of the prompt; n_positions: of the text cache, where slots stop counting."""
         self.eot: int = tokenizer.eot
         self.timestamp_begin: int = tokenizer.timestamp_begin
+        self.n_prompt = len(tokenizer.sot_sequence)
         precision_s = CHUNK_LENGTH / n_audio_ctx  # 0.02 s
-        self._n_initial_timestamps = round(max_initial_timestamp_s / precision_s) + 1
-        suppressed = torch.zeros(n_vocab, device=device)
-        suppressed[suppressed_tokens(tokenizer)] = NEG_INF
-        self._suppressed = suppressed
-        self._timestamps = torch.arange(n_vocab - self.timestamp_begin, device=device)
+        self._n_timestamps = n_vocab - self.timestamp_begin
+        self._latest_initial = round(max_initial_timestamp_s / precision_s)
+        self._n_positions = n_positions
+        self._no_speech: int = tokenizer.no_speech
+        self._seed = seed
+        self._suppressed = torch.tensor(suppressed_tokens(tokenizer), device=device)
+        self._timestamps = torch.arange(self._n_timestamps, device=device)
+        self._prompt = torch.tensor(tokenizer.sot_sequence, device=device)
+        self._language_tokens = torch.tensor(tokenizer.all_language_tokens, device=device) if detects_language else None
 
-    def first(self, logits: Tensor) -> tuple[Choice, TimestampState]:
-        """Every text begins with a timestamp no later than `max_initial_timestamp_s`. logits: [B, n_vocab] fp32.
+    def start(self, state: SlotState, slots: Sequence[int], temperatures: Sequence[float]) -> None:
+        """Let these slots begin with the start-of-transcript token."""
+        device = state.tokens.device
+        where = torch.tensor(slots, device=device)
+        state.tokens[where] = self._prompt[0]
+        state.positions[where] = 0
+        state.languages[where] = self._prompt[min(1, self.n_prompt - 1)]
+        state.temperatures[where] = torch.tensor(temperatures, device=device)
+        state.last_is_timestamp[where] = True
+        state.penultimate_is_timestamp[where] = True
+        state.latest_timestamps[where] = 0
+        state.sum_logprobs[where] = 0
 
-        This leaves nothing for `SuppressBlank` to do: a blank or an immediate end of text is not a timestamp.
+    def choose(
+        self, logits: Tensor, state: SlotState, starting: Tensor | None = None, sampling: Tensor | None = None
+    ) -> Tensor:
+        """Choose the next token of the first n slots, after a decoder step on their last ones.
+
+        logits : fp32 [n, n_vocab], overwritten
+        starting : int64, a superset of the slots that are at the start token; None if there are none
+        sampling : int64, a superset of the slots that are above temperature 0; None if there are none
+
+        Updates the state and returns the step's report, fp32 [4, n]: token, sum of log-probabilities, no-speech
+        probability and language token of each slot (token ids are exact in fp32).
         """
-        allowed = logits[:, self.timestamp_begin :][:, : self._n_initial_timestamps]
-        best, index = allowed.max(dim=-1)
-        choice = Choice(index + self.timestamp_begin, best - allowed.logsumexp(dim=-1))
-        everywhere = torch.ones_like(index, dtype=torch.bool)
-        return choice, TimestampState(everywhere, everywhere.clone(), index)
-
-    def next(self, logits: Tensor, state: TimestampState) -> Choice:
-        """The choice after one or more tokens; updates `state` with it. logits: [B, n_vocab] fp32, overwritten."""
-        logits += self._suppressed
+        n = len(logits)
+        positions, last, penultimate = state.positions[:n], state.last_is_timestamp, state.penultimate_is_timestamp
+        if starting is not None:
+            self._listen(logits, state, starting)
+        logits.index_fill_(1, self._suppressed, NEG_INF)
         plain = logits[:, : self.eot]
         special = logits[:, self.eot : self.timestamp_begin]
         stamps = logits[:, self.timestamp_begin :]
+        prompted, first = positions < self.n_prompt - 1, positions == self.n_prompt - 1
 
         # timestamps come in pairs, except directly before the end of text: after the second of a pair comes text,
         # after the first of a pair comes the second one or the end
-        opened = state.last_is_timestamp & state.penultimate_is_timestamp
-        closed = state.last_is_timestamp & ~state.penultimate_is_timestamp
-        # timestamps do not decrease, and a segment has some length
-        earliest = state.latest_timestamp + ~closed
-        stamps.masked_fill_((self._timestamps < earliest[:, None]) | opened[:, None], NEG_INF)
+        opened = last[:n] & penultimate[:n]
+        closed = last[:n] & ~penultimate[:n]
+        # timestamps do not decrease, and a segment has some length; every text begins with an early one, which leaves
+        # nothing for `SuppressBlank` to do
+        earliest = (state.latest_timestamps[:n] + ~closed).masked_fill(first, 0)
+        latest = torch.where(opened, -1, self._n_timestamps - 1).masked_fill(first, self._latest_initial)
+        stamps.masked_fill_((self._timestamps < earliest[:, None]) | (self._timestamps > latest[:, None]), NEG_INF)
 
         plain_best, plain_index = plain.max(dim=-1)
+        plain_total = (plain - plain_best[:, None]).exp_().sum(dim=-1).log_() + plain_best
         special_best, special_index = special.max(dim=-1)
         stamp_best, stamp_index = stamps.max(dim=-1)
-        plain_best = plain_best.masked_fill(closed, NEG_INF)
-        plain_total = plain.logsumexp(dim=-1).masked_fill(closed, NEG_INF)
+        plain_best, plain_total = plain_best.masked_fill(closed, NEG_INF), plain_total.masked_fill(closed, NEG_INF)
         text_best = torch.maximum(plain_best, special_best)
         text_index = torch.where(plain_best >= special_best, plain_index, special_index + self.eot)
         text_total = torch.logaddexp(plain_total, special.logsumexp(dim=-1))
         stamp_total = stamps.logsumexp(dim=-1)
 
         # if timestamps together are likelier than any one other token, it is a timestamp
-        is_timestamp = stamp_total > text_best
+        is_timestamp = (stamp_total > text_best) | first
         tokens = torch.where(is_timestamp, stamp_index + self.timestamp_begin, text_index)
         best = torch.where(is_timestamp, stamp_best, text_best)
         total = torch.where(is_timestamp, stamp_total, torch.logaddexp(text_total, stamp_total))
+        if sampling is not None:
+            logits[:, : self.timestamp_begin].masked_fill_(is_timestamp[:, None], NEG_INF)
+            plain.masked_fill_(closed[:, None], NEG_INF)
+            self._sample(logits, state, sampling, tokens, best)
+            is_timestamp = tokens >= self.timestamp_begin
 
-        state.penultimate_is_timestamp = state.last_is_timestamp
-        state.last_is_timestamp = is_timestamp
-        state.latest_timestamp = torch.where(is_timestamp, stamp_index, state.latest_timestamp)
-        return Choice(tokens, best - total)
+        given = torch.where(
+            positions == 0, state.languages[:n], self._prompt[(positions + 1).clamp_(max=self.n_prompt - 1)]
+        )
+        tokens = torch.where(prompted, given, tokens)
+        state.tokens[:n] = tokens
+        state.sum_logprobs[:n] += (best - total).masked_fill_(prompted, 0)
+        penultimate[:n] = last[:n]
+        last[:n] = is_timestamp | prompted
+        state.latest_timestamps[:n] = torch.where(
+            is_timestamp & ~prompted, tokens - self.timestamp_begin, state.latest_timestamps[:n]
+        )
+        positions.add_(1).clamp_(max=self._n_positions - 1)
+        return torch.stack([tokens.float(), state.sum_logprobs[:n], state.no_speech_probs[:n], state.languages[:n]])
+
+    def _listen(self, logits: Tensor, state: SlotState, slots: Tensor) -> None:
+        """The logits of the start token hold the no-speech probability and the language."""
+        at_start, said = state.positions[slots] == 0, logits[slots]
+        no_speech = said.softmax(dim=-1)[:, self._no_speech]
+        state.no_speech_probs[slots] = torch.where(at_start, no_speech, state.no_speech_probs[slots])
+        if self._language_tokens is not None:
+            heard = self._language_tokens[said[:, self._language_tokens].argmax(dim=-1)]
+            state.languages[slots] = torch.where(at_start, heard, state.languages[slots])
+
+    def _sample(self, logits: Tensor, state: SlotState, slots: Tensor, tokens: Tensor, best: Tensor) -> None:
+        """Draw from softmax(logits / temperature) by the Gumbel-max trick, for the slots above temperature 0.
+
+        Overwrites `tokens` and the logits of the tokens chosen, `best`, both [n].
+        """
+        temperatures, allowed = state.temperatures[slots], logits[slots]
+        noise = gumbel_noise(self._seed, state.positions[slots], temperatures, allowed.shape[-1])
+        drawn = (allowed / temperatures.clamp(min=1e-3)[:, None] + noise).argmax(dim=-1)
+        drawn = torch.where(temperatures > 0, drawn, tokens[slots])
+        tokens[slots] = drawn
+        best[slots] = allowed.gather(1, drawn[:, None])[:, 0]
 
 
 def suppressed_tokens(tokenizer: Tokenizer) -> list[int]:

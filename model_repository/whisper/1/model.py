@@ -1,20 +1,22 @@
-"""Triton model `whisper`: LOG_MEL and DURATION of windows in; TEXT, SEGMENTS (JSON) and LANGUAGE out."""
+"""Triton model `whisper`: LOG_MEL and DURATION of windows in; TEXT, SEGMENTS (JSON) and LANGUAGE out.
+
+`execute` hands each request's windows and its response sender to the engine and returns, so that Triton keeps sending
+while earlier windows decode. When the engine's queue is full, `execute` waits, Triton's own queue fills up, and beyond
+`max_queue_size` Triton turns requests away as UNAVAILABLE.
+"""
 
 import json
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from aircheck.inference.batching import split, strings
+from aircheck.inference.batching import strings
 from aircheck.inference.device import select_device, set_threads
 from aircheck.inference.whisper.checkpoint import load
-from aircheck.inference.whisper.decoding import DecodingOptions
-from aircheck.inference.whisper.engine import WhisperEngine, WindowError, select_dtype
-from aircheck.inference.whisper.segments import WindowTranscript
+from aircheck.inference.whisper.engine import WhisperEngine, Window, WindowError, select_dtype
+from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.pending import Answer, PendingRequests
 from aircheck.settings import Settings
 
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "whisper.safetensors"
@@ -27,46 +29,50 @@ class TritonPythonModel:
         device = select_device(settings.device, args)
         dtype = select_dtype(settings.whisper_dtype, device)
         whisper = load(settings.whisper, device, dtype, embedded=EMBEDDED_CHECKPOINT)
-        self.engine = WhisperEngine(
-            whisper, DecodingOptions(language=None if settings.language == "auto" else settings.language)
-        )
+        self.engine = WhisperEngine(whisper, DecodingOptions.of(settings), n_slots=settings.whisper_slots or None)
+        self.pending = PendingRequests(self.engine)
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        windows = [_windows(request) for request in requests]
-        responses = [self._refusal(*given) for given in windows]
-        good = [given for given, refusal in zip(windows, responses, strict=True) if refusal is None]
-        if good:
-            log_mels = np.concatenate([log_mels for log_mels, _ in good])
-            transcripts = self.engine.transcribe(
-                log_mels, list(chain.from_iterable(durations for _, durations in good))
+    def execute(self, requests: list[Any]) -> None:
+        for request in requests:
+            sender = request.get_response_sender()
+            log_mels, durations_s = (
+                pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("LOG_MEL", "DURATION")
             )
-            answers = iter(split(transcripts, [len(durations) for _, durations in good]))
-            responses = [refusal or _response(next(answers)) for refusal in responses]
-        return responses
+            durations_s = durations_s.ravel().tolist()
+            try:
+                self.engine.check(log_mels, durations_s)
+            except WindowError as error:
+                _send(sender, _error(str(error), pb_utils.TritonError.INVALID_ARG))
+                continue
+            # copies: the request's memory goes back to Triton
+            windows = [Window(log_mel.copy(), s) for log_mel, s in zip(log_mels, durations_s, strict=True)]
+            self.pending.submit(windows, lambda answer, sender=sender: _answer(sender, answer), sender.is_cancelled)
 
-    def _refusal(self, log_mels: np.ndarray, durations_s: list[float]) -> Any:
-        """The error response for a request that cannot be transcribed, so that its neighbours still are; or None."""
-        try:
-            self.engine.check(log_mels, durations_s)
-        except WindowError as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        return None
-
-
-def _windows(request: Any) -> tuple[np.ndarray, list[float]]:
-    """A request's log-mels [B, n_mels, 3000] and durations [B] in seconds."""
-    log_mels, durations_s = (
-        pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("LOG_MEL", "DURATION")
-    )
-    return log_mels, durations_s.ravel().tolist()
+    def finalize(self) -> None:
+        self.pending.close()
+        self.engine.close()
 
 
-def _response(transcripts: Sequence[WindowTranscript]) -> Any:
-    segments = [json.dumps([segment.model_dump() for segment in window.segments]) for window in transcripts]
-    return pb_utils.InferenceResponse(
-        [
-            pb_utils.Tensor("TEXT", strings([window.text for window in transcripts])),
-            pb_utils.Tensor("SEGMENTS", strings(segments)),
-            pb_utils.Tensor("LANGUAGE", strings([window.language for window in transcripts])),
-        ]
-    )
+def _answer(sender: Any, answer: Answer) -> None:
+    if answer is None:
+        response = _error("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    elif isinstance(answer, Exception):
+        response = _error(f"whisper: {answer}", pb_utils.TritonError.INTERNAL)
+    else:
+        segments = [json.dumps([segment.model_dump() for segment in window.segments]) for window in answer]
+        response = pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor("TEXT", strings([window.text for window in answer])),
+                pb_utils.Tensor("SEGMENTS", strings(segments)),
+                pb_utils.Tensor("LANGUAGE", strings([window.language for window in answer])),
+            ]
+        )
+    _send(sender, response)
+
+
+def _error(message: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+
+
+def _send(sender: Any, response: Any) -> None:
+    sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

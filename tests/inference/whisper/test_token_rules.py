@@ -8,7 +8,8 @@ from torch import Tensor
 from whisper.decoding import ApplyTimestampRules, GreedyDecoder, SuppressBlank, SuppressTokens
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper.token_rules import TokenRules, suppressed_tokens
+from aircheck.inference.whisper.token_rules import SlotState, TokenRules, suppressed_tokens
+from support.whisper_models import CPU
 
 N_STEPS = 40
 N_ROWS = 6
@@ -47,15 +48,26 @@ def test_choices_are_openai_whispers(multilingual: bool, spread: float) -> None:
     expected, expected_sums = sampled_by_openai_whisper(tokenizer, steps)
 
     rules = TokenRules(
-        tokenizer, n_vocab=n_vocab, n_audio_ctx=1500, max_initial_timestamp_s=1.0, device=torch.device("cpu")
+        tokenizer,
+        n_vocab=n_vocab,
+        n_audio_ctx=1500,
+        n_positions=448,
+        max_initial_timestamp_s=1.0,
+        detects_language=False,
+        seed=0,
+        device=CPU,
     )
-    choice, state = rules.first(steps[0].clone())
-    tokens, sums = [choice.tokens], choice.logprobs.clone()
-    for step in steps[1:]:
-        over = torch.stack(tokens).eq(tokenizer.eot).any(dim=0)
-        choice = rules.next(step.clone(), state)
-        tokens.append(choice.tokens.masked_fill(over, tokenizer.eot))
-        sums += choice.logprobs.masked_fill(over, 0.0)
+    state = SlotState.create(N_ROWS + 2, CPU)
+    rules.start(state, range(N_ROWS), [0.0] * N_ROWS)
+    for token in tokenizer.sot_sequence[1:]:
+        given = rules.choose(torch.randn(N_ROWS, n_vocab, generator=generator), state)[0]
+        assert given.tolist() == [token] * N_ROWS, "the prompt is given, not chosen"
+    tokens, sums = [], torch.zeros(N_ROWS)
+    for step in steps:
+        over = torch.stack([torch.zeros(N_ROWS), *tokens]).eq(tokenizer.eot).any(dim=0)
+        said, so_far, _, _ = rules.choose(step.clone(), state)
+        tokens.append(said.masked_fill(over, tokenizer.eot))
+        sums = torch.where(over, sums, so_far)
 
     assert torch.stack(tokens, dim=1).tolist() == expected.tolist()
     torch.testing.assert_close(sums, expected_sums, rtol=1e-4, atol=1e-3)

@@ -15,11 +15,11 @@ from torch import nn
 from whisper.model import LayerNorm, Whisper
 
 from aircheck.inference.whisper.checkpoint import CheckpointError, LoadedWhisper, load, n_mels
-from aircheck.inference.whisper.decoding import DecodingOptions, WindowDecoder
 from support.pickles import Runs
 from support.whisper_models import (
     CPU,
     EMBEDDED_CHECKPOINT,
+    decoded,
     log_mel,
     random_whisper,
     save_pt,
@@ -200,12 +200,10 @@ def test_an_own_checkpoint_is_decoded_as_openai_whisper_decodes_it(tmp_path: Pat
     samples = np.random.default_rng(5).normal(0, 0.1, (2, 64_000)).astype(np.float32)
     mels = torch.stack([log_mel(row, n_mels=128) for row in samples])
     theirs = whisper.load_model(str(path), device="cpu").decode(mels, whisper.DecodingOptions(fp16=False))
-    ours = load(str(path), CPU, torch.float32)
-    with torch.inference_mode():
-        decoded = WindowDecoder(ours.model, DecodingOptions()).decode(ours.model.encoder(mels))
-    assert [list(window.tokens) for window in decoded] == [result.tokens for result in theirs]
-    assert [window.language for window in decoded] == [result.language for result in theirs]
-    assert all(len(window.tokens) > 2 for window in decoded)
+    ours = decoded(load(str(path), CPU, torch.float32).model, mels)
+    assert [list(window.tokens) for window in ours] == [result.tokens for result in theirs]
+    assert [window.language for window in ours] == [result.language for result in theirs]
+    assert all(len(window.tokens) > 2 for window in ours)
 
 
 def test_missing_surplus_and_misshapen_tensors_are_refused(model: Whisper, tmp_path: Path) -> None:

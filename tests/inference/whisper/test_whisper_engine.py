@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
-from aircheck.inference.whisper.engine import WhisperEngine, WindowError, select_dtype
+from aircheck.inference.whisper.engine import (
+    EngineClosedError,
+    WhisperEngine,
+    Window,
+    WindowError,
+    cpu_has_fast_bf16,
+    default_slots,
+    select_dtype,
+)
 from aircheck.inference.whisper.segments import WindowTranscript
 from support.whisper_models import CPU, EMBEDDED_CHECKPOINT
 
 
 @pytest.fixture(scope="module")
-def engine(embedded: LoadedWhisper) -> WhisperEngine:
-    return WhisperEngine(embedded)
+def engine(embedded: LoadedWhisper) -> Iterator[WhisperEngine]:
+    with WhisperEngine(embedded, n_slots=4) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +57,8 @@ def test_every_window_gets_its_own_transcript(engine: WhisperEngine, windows: Te
 
 
 def test_bf16_transcribes_too(windows: Tensor, durations_s: list[float]) -> None:
-    engine = WhisperEngine(load("embedded", CPU, torch.bfloat16, embedded=EMBEDDED_CHECKPOINT))
-    said = engine.transcribe(windows[:2], durations_s[:2])
+    with WhisperEngine(load("embedded", CPU, torch.bfloat16, embedded=EMBEDDED_CHECKPOINT)) as engine:
+        said = engine.transcribe(windows[:2], durations_s[:2])
     for transcript, duration_s in zip(said, durations_s[:2], strict=True):
         assert_consistent(transcript, duration_s)
     assert said[0].text
@@ -86,10 +98,45 @@ def test_a_log_mel_that_is_not_finite_is_refused(engine: WhisperEngine) -> None:
         engine.transcribe(log_mel, [1.0])
 
 
+def test_a_full_queue_makes_its_senders_wait(embedded: LoadedWhisper, windows: Tensor) -> None:
+    sent: list[int] = []
+    with WhisperEngine(embedded, n_slots=1, max_waiting=2) as engine:
+
+        def send() -> None:
+            for n in range(9):
+                engine.submit(Window(windows[n % 3], 30.0)).add_done_callback(lambda _, n=n: done.append(n))
+                sent.append(n)
+
+        done: list[int] = []
+        sender = threading.Thread(target=send)
+        sender.start()
+        while sender.is_alive():
+            # in the queue, just taken by the engine, in the slot, and answered since the last look
+            assert len(sent) - len(done) <= 2 + 2 + 1 + 1
+            sender.join(0.01)
+        engine.decode([Window(windows[0], 30.0)])
+    assert sorted(done) == list(range(9))
+
+
+def test_a_closed_engine_answers_what_it_had_and_takes_no_more(embedded: LoadedWhisper, windows: Tensor) -> None:
+    engine = WhisperEngine(embedded, n_slots=1)
+    futures = [engine.submit(Window(windows[0], 30.0)) for _ in range(2)]
+    engine.close()
+    assert all(future.done() for future in futures)
+    with pytest.raises(EngineClosedError, match="closed"):
+        futures[-1].result()
+    with pytest.raises(EngineClosedError, match="closed"):
+        engine.submit(Window(windows[0], 30.0))
+
+
+def test_slots_are_as_many_as_are_of_use(embedded: LoadedWhisper) -> None:
+    assert default_slots(embedded.model.dims, CPU, torch.float32) == 16
+
+
 def test_a_dtype_is_taken_or_refused_never_replaced() -> None:
     assert select_dtype("bf16", CPU) is torch.bfloat16
     assert select_dtype("fp32", CPU) is torch.float32
-    assert select_dtype("auto", CPU) is torch.float32
+    assert select_dtype("auto", CPU) is (torch.bfloat16 if cpu_has_fast_bf16() else torch.float32)
     with pytest.raises(ValueError, match=r"fp16.*GPU"):
         select_dtype("fp16", CPU)
     with pytest.raises(ValueError, match=r"int8.*bf16"):

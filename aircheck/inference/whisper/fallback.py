@@ -1,0 +1,41 @@
+"""When a window's text is not to be believed, by openai-whisper's own tests (whisper/transcribe.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whisper.tokenizer import Tokenizer
+from whisper.utils import compression_ratio
+
+from aircheck.inference.whisper.options import COMPRESSION_RATIO_THRESHOLD, LOGPROB_THRESHOLD, DecodedWindow
+
+_LONGEST_PERIOD = 16  # tokens of a phrase that is said over and over
+_FEWEST_REPEATED = 48  # tokens that a loop has taken before it is called one
+
+
+def needs_fallback(window: DecodedWindow, tokenizer: Tokenizer) -> bool:
+    """Whether to decode the window anew at the next temperature: its text repeats itself or is unlikely.
+
+    A window without speech is not decoded anew, however unlikely its text: the text will not be used.
+    """
+    if window.is_silent:
+        return False
+    return window.avg_logprob < LOGPROB_THRESHOLD or ratio(window.tokens, tokenizer) > COMPRESSION_RATIO_THRESHOLD
+
+
+def ratio(tokens: Sequence[int], tokenizer: Tokenizer) -> float:
+    """zlib's compression ratio of the text; repetition loops exceed 2.4."""
+    return float(compression_ratio(tokenizer.decode([t for t in tokens if t < tokenizer.eot]).strip()))
+
+
+def is_loop(tokens: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Whether the text has ended in a repetition loop that will fail the test of the compression ratio.
+
+    True when the last tokens, timestamps left out, repeat one phrase and the ratio is exceeded already.
+    """
+    said = [token for token in tokens if token < tokenizer.eot]
+    tail = said[-_FEWEST_REPEATED:]
+    if len(tail) < _FEWEST_REPEATED:
+        return False
+    periodic = any(tail[period:] == tail[:-period] for period in range(1, _LONGEST_PERIOD + 1))
+    return periodic and ratio(said, tokenizer) > COMPRESSION_RATIO_THRESHOLD

@@ -1,0 +1,111 @@
+"""Requests of one or more windows: each is answered once, and leaves its slots when its sender gives up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from aircheck.inference.whisper.engine import WhisperEngine, Window
+from aircheck.inference.whisper.options import DecodedWindow
+from aircheck.inference.whisper.segments import WindowTranscript
+
+Answer = list[WindowTranscript] | Exception | None
+"""A transcript a window, what went wrong, or None for a request that was cancelled."""
+
+_POLL_S = 0.1
+
+
+@dataclass(eq=False)
+class _Request:
+    windows: Sequence[Window]
+    answer: Callable[[Answer], None]
+    is_cancelled: Callable[[], bool]
+    futures: list[Future[DecodedWindow]] = field(default_factory=list)
+
+    def cancel(self) -> None:
+        for future in self.futures:
+            future.cancel()
+
+
+class PendingRequests:
+    """The requests that an engine has been given and has not answered."""
+
+    def __init__(self, engine: WhisperEngine) -> None:
+        self._engine = engine
+        self._requests: set[_Request] = set()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="whisper-cancellations", daemon=True)
+        self._watcher.start()
+
+    def submit(
+        self, windows: Sequence[Window], answer: Callable[[Answer], None], is_cancelled: Callable[[], bool]
+    ) -> None:
+        """Queue the windows, blocking while the engine's queue is full.
+
+        answer : called exactly once, on the engine's thread or on one of this object's, when every window is done
+        is_cancelled : asked ten times a second; when true, the windows leave their slots
+        """
+        if not windows:
+            answer([])
+            return
+        request = _Request(windows, answer, is_cancelled)
+        with self._lock:
+            self._requests.add(request)
+        try:
+            for window in windows:
+                request.futures.append(self._engine.submit(window))
+        except Exception as error:
+            request.cancel()
+            self._close(request, error)
+            return
+        waiting = _CountDown(len(windows), lambda: self._settle(request))
+        for future in request.futures:
+            future.add_done_callback(lambda _: waiting.count())
+
+    def close(self) -> None:
+        """Stop watching; the engine answers what is left when it is closed."""
+        self._closing.set()
+        self._watcher.join()
+
+    def _settle(self, request: _Request) -> None:
+        if any(future.cancelled() for future in request.futures):
+            return self._close(request, None)
+        try:
+            decoded = [future.result() for future in request.futures]
+            transcripts = [
+                self._engine.transcript(result, window.duration_s)
+                for result, window in zip(decoded, request.windows, strict=True)
+            ]
+        except Exception as error:
+            return self._close(request, error)
+        return self._close(request, transcripts)
+
+    def _close(self, request: _Request, answer: Answer) -> None:
+        with self._lock:
+            self._requests.discard(request)
+        request.answer(answer)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_POLL_S):
+            with self._lock:
+                requests = list(self._requests)
+            for request in requests:
+                if request.is_cancelled():
+                    request.cancel()
+
+
+class _CountDown:
+    """Calls a function when it has counted to zero; for several threads."""
+
+    def __init__(self, n: int, then: Callable[[], None]) -> None:
+        self._n, self._then, self._lock = n, then, threading.Lock()
+
+    def count(self) -> None:
+        with self._lock:
+            self._n -= 1
+            is_last = self._n == 0
+        if is_last:
+            self._then()

@@ -1,0 +1,137 @@
+"""The decoding slots of one model on one device: encode windows, take them in, step them all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from whisper.model import Whisper
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions, Word, verified_language
+from aircheck.inference.whisper.slot_cache import SlotCache
+from aircheck.inference.whisper.slot_decoder import SlotDecoder
+from aircheck.inference.whisper.token_rules import SlotState, TokenRules
+from aircheck.inference.whisper.word_timestamps import align
+
+
+@dataclass(frozen=True)
+class EncodedWindow:
+    """What the decoder looks up in a window's audio: keys and values [layer, 2, head, n_audio_ctx, D]."""
+
+    cross_keys_values: Tensor
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step chose, [4, n] on the device (`TokenRules.choose`)."""
+
+    chosen: Tensor
+
+    def rows(self) -> list[list[float]]:
+        """Per slot: token, sum of log-probabilities, no-speech probability, language token."""
+        return self.chosen.T.tolist()
+
+
+class Encoder(Protocol):
+    def encode(self, log_mels: Tensor) -> Tensor:
+        """fp32 [B, n_mels, frames] -> audio features [B, n_audio_ctx, n_state]"""
+
+
+class DecodingSlots:
+    """A fixed number of slots with their caches and rules."""
+
+    lag = 0  # steps that the host may run ahead of their reports; none where a step is over when it returns
+    encode_batch = 1  # windows encoded at once; one fills a CPU's cores
+    encode_ahead = 0  # windows encoded before there is a slot for them
+
+    def __init__(self, model: Whisper, options: DecodingOptions, n_slots: int, encoder: Encoder | None = None) -> None:
+        """encoder: instead of the model's own.
+
+        Raises UnsupportedLanguageError; ValueError for a token limit that the model has no room for."""
+        language = verified_language(model, options.language)
+        dims, self.device = model.dims, model.device
+        self.options = options
+        self.n_slots = n_slots
+        self.tokenizer: Tokenizer = get_tokenizer(
+            model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
+        )
+        self.n_prompt = len(self.tokenizer.sot_sequence)
+        self.max_tokens = dims.n_text_ctx // 2 if options.max_tokens is None else options.max_tokens
+        if not 1 <= self.max_tokens <= dims.n_text_ctx - self.n_prompt:
+            raise ValueError(
+                f"max_tokens is {self.max_tokens}; the model has room for 1 to {dims.n_text_ctx - self.n_prompt}"
+            )
+        self._n_positions = min(self.n_prompt + self.max_tokens, dims.n_text_ctx)
+        self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
+        self._model = model
+        self._encoder = encoder or WindowEncoder(model.encoder)
+        self._decoder = SlotDecoder(model.decoder)
+        self._cache = SlotCache(dims, n_slots, self._n_positions, self._dtype, self.device)
+        self._state = SlotState.create(n_slots, self.device)
+        self._rules = TokenRules(
+            self.tokenizer,
+            n_vocab=dims.n_vocab,
+            n_audio_ctx=dims.n_audio_ctx,
+            n_positions=self._n_positions,
+            max_initial_timestamp_s=options.max_initial_timestamp_s,
+            detects_language=model.is_multilingual and language is None,
+            seed=options.seed,
+            device=self.device,
+        )
+        self._languages = dict(zip(self.tokenizer.all_language_tokens, self.tokenizer.all_language_codes, strict=True))
+
+    def language(self, token: int) -> str:
+        """ISO 639-1 code of a language token; an English-only model has none, and its texts are English."""
+        return self._languages[token] if self._model.is_multilingual else "en"
+
+    def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
+        """Log-mels [n_mels, 3000] to what the decoder looks up."""
+        audio_features = self.encode_audio(torch.stack([torch.as_tensor(log_mel) for log_mel in log_mels]))
+        return [EncodedWindow(self._decoder.cross_keys_values(audio)) for audio in audio_features]
+
+    def encode_audio(self, log_mels: Tensor) -> Tensor:
+        """fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
+        return self._encoder.encode(log_mels.to(self.device))
+
+    def admit(self, slot: int, window: EncodedWindow) -> None:
+        """Put a window into a slot; `start` lets it begin."""
+        self._cache.fill(slot, window.cross_keys_values)
+
+    def start(self, slots: Sequence[int], temperatures: Sequence[float]) -> None:
+        """Let the windows in these slots begin their texts, or begin them anew."""
+        self._rules.start(self._state, slots, temperatures)
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Let a window that has been fed `length` tokens go on in another slot."""
+        self._cache.move(source, target, length)
+        self._state.move(source, target)
+
+    def step(self, positions: Sequence[int], sampling: Sequence[int]) -> StepReport:
+        """Feed the first slots their last tokens and choose the next ones.
+
+        positions : of those tokens, one for each slot in use; sampling : the slots above temperature 0
+        """
+        n = len(positions)
+        starting = [slot for slot, position in enumerate(positions) if position == 0]
+        logits = self._decoder.step(
+            self._state.tokens[:n],
+            self._state.positions[:n],
+            self._cache,
+            min(max(positions) + 1, self._n_positions),
+        )
+        return StepReport(self._rules.choose(logits, self._state, self._index(starting), self._index(sampling)))
+
+    def words(
+        self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
+    ) -> list[tuple[Word, ...]]:
+        """When each word of the texts said in these slots is said."""
+        return align(self._model, self.tokenizer, self._cache.cross[:, :, list(slots)], windows, durations_s)
+
+    def _index(self, slots: Sequence[int]) -> Tensor | None:
+        return torch.tensor(slots, device=self.device) if slots else None

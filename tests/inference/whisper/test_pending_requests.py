@@ -1,0 +1,92 @@
+"""Requests of several windows are answered as one, or taken out when their sender has gone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from torch import Tensor
+
+from aircheck.inference.whisper.checkpoint import LoadedWhisper
+from aircheck.inference.whisper.engine import EngineClosedError, WhisperEngine, Window
+from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.pending import Answer, PendingRequests
+
+
+class Inbox:
+    """Collects the answers of one request."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.arrived = threading.Event()
+
+    def __call__(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        self.arrived.set()
+
+    def the_answer(self) -> Answer:
+        assert self.arrived.wait(60)
+        assert len(self.answers) == 1
+        return self.answers[0]
+
+
+@pytest.fixture
+def engine(embedded: LoadedWhisper) -> Iterator[WhisperEngine]:
+    with WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=1) as engine:
+        yield engine
+
+
+@pytest.fixture
+def pending(engine: WhisperEngine) -> Iterator[PendingRequests]:
+    pending = PendingRequests(engine)
+    yield pending
+    pending.close()
+
+
+def lines(windows: Tensor, *rows: int) -> list[Window]:
+    return [Window(windows[row], 30.0) for row in rows]
+
+
+def test_a_request_is_answered_once_with_all_its_windows_in_order(
+    engine: WhisperEngine, pending: PendingRequests, windows: Tensor
+) -> None:
+    inbox, nothing = Inbox(), Inbox()
+    pending.submit(lines(windows, 3, 0, 1), inbox, lambda: False)
+    pending.submit([], nothing, lambda: False)
+    assert nothing.the_answer() == []
+    assert inbox.the_answer() == engine.transcribe(windows[[3, 0, 1]], [30.0] * 3)
+
+
+def test_a_cancelled_request_is_told_so_and_its_neighbour_is_answered(
+    pending: PendingRequests, windows: Tensor
+) -> None:
+    gone, stays = Inbox(), Inbox()
+    pending.submit(lines(windows, *([2] * 2)), gone, lambda: True)
+    pending.submit(lines(windows, *([2] * 2)), Inbox(), lambda: True)
+    pending.submit(lines(windows, 0), stays, lambda: False)
+    answer = stays.the_answer()
+    assert isinstance(answer, list)
+    assert answer[0].text
+    assert gone.the_answer() is None or isinstance(gone.answers[0], list)  # it may have been decoded before
+
+
+def test_a_request_cancelled_while_it_waits_is_never_decoded(pending: PendingRequests, windows: Tensor) -> None:
+    busy, gone = Inbox(), Inbox()
+    pending.submit(lines(windows, 2, 2), busy, lambda: False)
+    cancelled = threading.Event()
+    pending.submit(lines(windows, 2, 2, 2), gone, cancelled.is_set)
+    cancelled.set()
+    assert gone.the_answer() is None
+    assert isinstance(busy.the_answer(), list)
+
+
+def test_a_request_that_a_closing_engine_cannot_answer_gets_the_error(embedded: LoadedWhisper, windows: Tensor) -> None:
+    engine = WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=1)
+    pending, inbox, late = PendingRequests(engine), Inbox(), Inbox()
+    pending.submit(lines(windows, 2, 2), inbox, lambda: False)
+    engine.close()
+    pending.submit(lines(windows, 2), late, lambda: False)
+    assert isinstance(inbox.the_answer(), EngineClosedError)
+    assert isinstance(late.the_answer(), EngineClosedError)
+    pending.close()

@@ -1,0 +1,154 @@
+"""The scheduler under random arrivals, lengths and cancellations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from whisper.model import Whisper
+
+from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
+from aircheck.inference.whisper.slots import DecodingSlots, StepReport
+from support.whisper_models import decoded, random_whisper
+
+N_WINDOWS = 6
+
+
+@pytest.fixture(scope="module")
+def model() -> Whisper:
+    return random_whisper(80, 51864, n_state=16)
+
+
+@pytest.fixture(scope="module")
+def log_mels() -> Tensor:
+    return torch.randn(N_WINDOWS, 80, 3000, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="module")
+def alone(model: Whisper, log_mels: Tensor) -> Callable[[int, int], DecodedWindow]:
+    """What a window says with no other beside it."""
+    known: dict[tuple[int, int], DecodedWindow] = {}
+
+    def of(row: int, max_tokens: int) -> DecodedWindow:
+        if (row, max_tokens) not in known:
+            (known[row, max_tokens],) = decoded(model, log_mels[row : row + 1], n_slots=1, max_tokens=max_tokens)
+        return known[row, max_tokens]
+
+    return of
+
+
+class Lagging(DecodingSlots):
+    """Slots whose reports are read two steps late, as a GPU's are; reading one earlier is an error."""
+
+    lag = 2
+    encode_batch = 3
+    encode_ahead = 2
+
+    def step(self, positions: list[int], sampling: list[int]) -> StepReport:
+        report = super().step(positions, sampling)
+        return StepReport(report.chosen.clone())
+
+
+def slots_of(kind: type[DecodingSlots], model: Whisper, n_slots: int) -> DecodingSlots:
+    return kind(model, DecodingOptions(temperatures=(0.0,)), n_slots)
+
+
+@pytest.fixture(scope="module", params=[DecodingSlots, Lagging])
+def slots_by_number(request: pytest.FixtureRequest, model: Whisper) -> dict[int, DecodingSlots]:
+    return {n: slots_of(request.param, model, n) for n in (1, 3, 5)}
+
+
+arrival = st.tuples(
+    st.integers(0, 9),  # iterations after the one before
+    st.integers(0, N_WINDOWS - 1),  # which window
+    st.integers(1, 24),  # its limit of tokens
+    st.one_of(st.none(), st.integers(0, 30)),  # iterations until it is cancelled
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(arrival, min_size=1, max_size=14), st.sampled_from([1, 3, 5]))
+def test_every_window_is_answered_once_and_as_if_it_were_alone(
+    slots_by_number: dict[int, DecodingSlots],
+    log_mels: Tensor,
+    alone: Callable[[int, int], DecodedWindow],
+    arrivals: list[tuple[int, int, int, int | None]],
+    n_slots: int,
+) -> None:
+    scheduler = Scheduler(slots_by_number[n_slots])
+    answers: dict[Job, int] = {}
+    pending = []
+    for wait, row, limit, patience in arrivals:
+        job = Job(Window(log_mels[row], 30.0, limit))
+        job.future.add_done_callback(lambda _, job=job: answers.update({job: answers.get(job, 0) + 1}))
+        pending.append((wait, row, limit, patience, job))
+    jobs = [(row, limit, job) for _, row, limit, _, job in pending]
+    cancel_at: dict[int, list[Job]] = {}
+    at, due = 0, pending[0][0]
+    while pending or not scheduler.is_idle:
+        assert at < 5000, "the scheduler does not come to an end"
+        while pending and due <= at:
+            _, _, _, patience, job = pending.pop(0)
+            scheduler.submit(job)
+            if patience is not None:
+                cancel_at.setdefault(at + patience, []).append(job)
+            due += pending[0][0] if pending else 0
+        for job in cancel_at.pop(at, []):
+            job.future.cancel()
+        scheduler.iterate()
+        assert scheduler.n_running <= n_slots
+        at += 1
+    assert scheduler.n_running == scheduler.n_waiting == 0, "a slot has leaked"
+    for row, limit, job in jobs:
+        assert answers[job] == 1
+        if not job.future.cancelled():
+            result, expected = job.future.result(), alone(row, limit)
+            assert result.tokens == expected.tokens
+            assert result.avg_logprob == pytest.approx(expected.avg_logprob, abs=1e-4)
+
+
+def test_a_long_window_does_not_hold_up_short_ones(model: Whisper, log_mels: Tensor) -> None:
+    scheduler = Scheduler(slots_of(DecodingSlots, model, 2))
+    ended: list[str] = []
+    for name, limit in (("long", 60), *((f"short {i}", 4) for i in range(5))):
+        job = Job(Window(log_mels[2], 30.0, limit))
+        job.future.add_done_callback(lambda _, name=name: ended.append(name))
+        scheduler.submit(job)
+    while not scheduler.is_idle:
+        scheduler.iterate()
+    assert ended == [*(f"short {i}" for i in range(5)), "long"]
+
+
+def test_a_cancelled_window_leaves_its_slot_before_the_next_step(model: Whisper, log_mels: Tensor) -> None:
+    scheduler = Scheduler(slots_of(DecodingSlots, model, 1))
+    first, second = (Job(Window(log_mels[2], 30.0, 50)) for _ in range(2))
+    scheduler.submit(first)
+    scheduler.submit(second)
+    scheduler.iterate()
+    assert (first.position, second.position, scheduler.n_waiting) == (1, 0, 1)
+    first.future.cancel()
+    scheduler.iterate()
+    assert (first.position, second.position, scheduler.n_waiting) == (1, 1, 0)
+
+
+def test_a_fault_reaches_every_window_and_the_next_one_works(
+    model: Whisper, log_mels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = slots_of(DecodingSlots, model, 1)
+    scheduler = Scheduler(slots)
+    jobs = [Job(Window(log_mel, 30.0, 9)) for log_mel in log_mels[:3]]
+    for job in jobs:
+        scheduler.submit(job)
+    scheduler.iterate()
+    scheduler.fail(RuntimeError("out of memory"))
+    for job in jobs:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            job.future.result(timeout=0)
+    assert scheduler.is_idle
+    (result,) = scheduler.decode([Window(log_mels[1], 30.0, 9)])
+    assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens

@@ -1,0 +1,98 @@
+"""The `whisper` model under load, in a Triton of its own with one slot and a short queue."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from aircheck.server import Server
+from aircheck.settings import Settings
+from aircheck_client import AircheckClient, Retry, UnavailableError
+from support.audio import wav
+from support.speech import speak
+from support.triton import FREE_PORTS, Models, as_json
+from support.whisper_models import log_mel
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+QUEUE = 3  # requests in Triton's queue; two more wait in the engine's, one decodes, one is being handed over
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The whole repository, but for the length of whisper's queue."""
+    folder = tmp_path_factory.mktemp("repository")
+    for model in REPOSITORY.iterdir():
+        (folder / model.name).mkdir()
+        for part in model.iterdir():
+            (folder / model.name / part.name).symlink_to(part)
+    config = folder / "whisper" / "config.pbtxt"
+    text = config.read_text()
+    config.unlink()
+    config.write_text(re.sub(r"max_queue_size: \d+", f"max_queue_size: {QUEUE}", text))
+    assert config.read_text() != text
+    settings = Settings.load(model_repository=folder, whisper_slots=1, word_timestamps=True, **FREE_PORTS)
+    with Server(settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return speak("welcome back to the show, today we talk about the weather in the mountains")
+
+
+def test_words_are_given_where_they_are_asked_for(tight: Server, speech: np.ndarray) -> None:
+    log_mels, durations_s = log_mel(speech)[None].numpy(), np.full((1, 1), len(speech) / 16_000, np.float32)
+    (segment, *_) = as_json(Models(tight.url)("whisper", LOG_MEL=log_mels, DURATION=durations_s)["SEGMENTS"])
+    assert "".join(word["text"] for word in segment["words"]).strip() == segment["text"]
+
+
+def test_more_than_the_queues_hold_is_refused_as_unavailable_and_the_rest_is_answered(
+    tight: Server, speech: np.ndarray
+) -> None:
+    clip = wav(speech)
+
+    def scan(_: int) -> str:
+        with AircheckClient(tight.url, timeout_s=300, retry=Retry(attempts=1)) as client:
+            try:
+                return client.scan_clip(clip).decision.action
+            except UnavailableError:
+                return "unavailable"
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(scan, range(24)))
+    assert "unavailable" in answers
+    assert len(set(answers)) == 2, "those that were taken are answered, all alike"
+    assert scan(0) != "unavailable", "the queue drains"
+
+
+def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, speech: np.ndarray) -> None:
+    mel, seconds = log_mel(speech).numpy(), np.full((8, 1), len(speech) / 16_000, np.float32)
+    channel = triton.InferenceServerClient(tight.url)
+    before = Models(tight.url).statistics("whisper")[0]
+    gone, ended = [], threading.Event()
+
+    def ask(rows: int, arrived: Callable[[object, Exception | None], object]) -> triton.CallContext:
+        inputs = [
+            triton.InferInput("LOG_MEL", [rows, 80, 3000], "FP32"),
+            triton.InferInput("DURATION", [rows, 1], "FP32"),
+        ]
+        inputs[0].set_data_from_numpy(np.repeat(mel[None], rows, axis=0))
+        inputs[1].set_data_from_numpy(seconds[:rows])
+        return channel.async_infer("whisper", inputs, arrived)
+
+    first = ask(8, lambda result, error: (gone.append(error), ended.set()))  # eight windows for the one slot
+    first.cancel()
+    assert ended.wait(60)
+    assert isinstance(gone[0], InferenceServerException)
+    assert "CANCELLED" in str(gone[0].status())
+    out = Models(tight.url)("whisper", LOG_MEL=mel[None], DURATION=seconds[:1])
+    assert out["TEXT"][0, 0]
+    assert Models(tight.url).statistics("whisper")[0] - before < 9, "the cancelled windows were decoded to the end"
