@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     # Which models, and how they compute.
     whisper: str = Field("embedded", description="'embedded', an official openai-whisper name, or a path.")
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
+    whisper_fp8_encoder: bool = Field(
+        False, description="Compute Whisper's encoder in 8-bit floats (Hopper GPUs); refused if its features suffer."
+    )
     whisper_slots: int = Field(0, ge=0, description="Windows decoded at a time; 0: as many as are of use and fit.")
     whisper_fallback: bool = Field(
         True, description="Decode doubtful windows anew at higher temperatures, as openai-whisper does."

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from whisper.model import ModelDimensions, ResidualAttentionBlock, Whisper
 
+from aircheck.inference.device import cpu_has_fast_bf16
+
 DIMS = ModelDimensions(
     n_mels=80,
     n_audio_ctx=1500,
@@ -34,7 +36,7 @@ TAIL_STRIDE = 32
 
 def fast_dtype(device: str) -> torch.dtype:
     """bfloat16, but fp32 on CPUs without instructions for it (there bfloat16 is far slower than fp32)."""
-    fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    fast = device != "cpu" or cpu_has_fast_bf16()
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -16,6 +16,7 @@ from aircheck.inference.acoustic_safety.errors import WeightsError
 from aircheck.inference.acoustic_safety.events import EVENTS
 from aircheck.inference.acoustic_safety.network import FRAME_S, AcousticNetwork, frames_in
 from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans, without_rivals
+from aircheck.inference.device import bf16_products
 from aircheck_client.schema import AcousticFindings
 
 WEIGHTS_PATH = Path(__file__).parents[3] / "model_repository" / "acoustic_safety" / "1" / "network.safetensors"
@@ -98,7 +99,10 @@ class EmbeddedAcousticClassifier:
     def probabilities(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Per-frame probabilities, shape = (batch, samples // 1280, events)."""
         batch = torch.from_numpy(np.ascontiguousarray(waveforms, dtype=np.float32)).to(self._device)
-        return np.asarray(torch.sigmoid(self._network(batch)).cpu().numpy())
+        power = self._network.front_end(batch)  # spans many decades: in fp32
+        with bf16_products(self._device):
+            logits = self._network.classify(power)
+        return np.asarray(torch.sigmoid(logits.float()).cpu().numpy())
 
     def classify(self, waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> Detections:
         """One forward pass over the batch; see `AcousticClassifier`. Raises `WaveformError`."""

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
+from aircheck.inference.device import bf16_products
 from aircheck.inference.text_safety.classifier import by_length
 from aircheck.inference.text_safety.passages import normalise
 
@@ -54,7 +55,8 @@ class SentenceEncoder:
         tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(
             self._device
         )
-        states = self._model(**tokens, output_hidden_states=True).hidden_states  # 7 x [texts, tokens, 384]
+        with bf16_products(self._device):
+            states = self._model(**tokens, output_hidden_states=True).hidden_states  # 7 x [texts, tokens, 384]
         mask = tokens["attention_mask"].unsqueeze(-1).to(torch.float32)  # [texts, tokens, 1]
         means = [(states[layer].float() * mask).sum(dim=1) / mask.sum(dim=1) for layer in LAYERS]
         return torch.cat([nn.functional.normalize(mean, dim=-1) for mean in means], dim=-1).cpu()

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from whisper.model import AudioEncoder
+from whisper.model import AudioEncoder, ResidualAttentionBlock
 
 from aircheck.inference.whisper.slot_decoder import joined, norm
+
+
+@dataclass(frozen=True)
+class EncoderLayer:
+    """One block of the encoder: its norms, and its four large products."""
+
+    block: ResidualAttentionBlock
+    queries_keys_values: Callable[[Tensor], Tensor]  # [..., n_state] -> [..., 3 · n_state]
+    out: Callable[[Tensor], Tensor]
+    mlp_in: Callable[[Tensor], Tensor]
+    mlp_out: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, block: ResidualAttentionBlock) -> EncoderLayer:
+        attn = block.attn
+        return cls(block, joined([attn.query, attn.key, attn.value]), attn.out, block.mlp[0], block.mlp[2])
+
+    def mapped(self, change: Callable[[nn.Linear], Callable[[Tensor], Tensor]]) -> EncoderLayer:
+        """The layer with its products changed."""
+        names = ("queries_keys_values", "out", "mlp_in", "mlp_out")
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, position, n_state] -> the same"""
+        block = self.block
+        heads = self.queries_keys_values(norm(block.attn_ln, x)).unflatten(-1, (3, block.attn.n_head, -1))
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # [B, head, position, D] each
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        return x + self.mlp_out(F.gelu(self.mlp_in(norm(block.mlp_ln, x))))
 
 
 class WindowEncoder:
@@ -16,9 +49,7 @@ class WindowEncoder:
     def __init__(self, encoder: AudioEncoder) -> None:
         self._encoder = encoder
         self._dtype: torch.dtype = encoder.conv1.weight.dtype
-        self._queries_keys_values = [
-            joined([block.attn.query, block.attn.key, block.attn.value]) for block in encoder.blocks
-        ]
+        self.layers = [EncoderLayer.of(block) for block in encoder.blocks]
 
     def encode(self, log_mels: Tensor) -> Tensor:
         """fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
@@ -32,10 +63,6 @@ class WindowEncoder:
         x = F.gelu(encoder.conv1(log_mels.to(self._dtype)))
         x = F.gelu(encoder.conv2(x)).permute(0, 2, 1)
         x = (x + encoder.positional_embedding).to(self._dtype)
-        for block, (weight, bias) in zip(encoder.blocks, self._queries_keys_values, strict=True):
-            heads = F.linear(norm(block.attn_ln, x), weight, bias).unflatten(-1, (3, block.attn.n_head, -1))
-            query, key, value = heads.permute(2, 0, 3, 1, 4)  # [B, head, position, D] each
-            mixed = F.scaled_dot_product_attention(query, key, value)
-            x = x + block.attn.out(mixed.transpose(1, 2).flatten(2))
-            x = x + block.mlp(norm(block.mlp_ln, x))
+        for layer in self.layers:
+            x = layer(x)
         return norm(encoder.ln_post, x)

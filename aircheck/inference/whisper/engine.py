@@ -17,7 +17,11 @@ from torch import Tensor
 from whisper.audio import CHUNK_LENGTH, N_FRAMES
 from whisper.model import ModelDimensions
 
+from aircheck.inference.device import fast_dtype
+from aircheck.inference.whisper import fp8
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
+from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
 from aircheck.inference.whisper.segments import WindowTranscript, transcript
@@ -50,16 +54,22 @@ class WhisperEngine:
         options: DecodingOptions | None = None,
         n_slots: int | None = None,
         max_waiting: int | None = None,
+        fp8_encoder: bool = False,
     ) -> None:
-        """Raises UnsupportedLanguageError when the model cannot transcribe the options' language.
+        """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; Fp8AccuracyError.
 
         n_slots : windows decoded at a time; None is as many as memory allows, at most 16 on a CPU and 256 on a GPU
         max_waiting : windows in the queue before `submit` blocks; None is two for every slot
+        fp8_encoder : compute the encoder in FP8, which wants a Hopper GPU or later
         """
         self._whisper = whisper
         options = options or DecodingOptions()
         n_slots = n_slots or default_slots(whisper.model.dims, whisper.model.device, self.dtype)
-        self._slots = DecodingSlots(whisper.model, options, n_slots)
+        device, encoder = whisper.model.device, WindowEncoder(whisper.model.encoder)
+        if fp8_encoder:
+            fp8.use(encoder, whisper.model.dims.n_mels, device)
+        kind = GraphedSlots if device.type == "cuda" else DecodingSlots
+        self._slots = kind(whisper.model, options, n_slots, encoder)
         self._scheduler = Scheduler(self._slots)
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * n_slots
         self._arrived: list[Job] = []
@@ -200,20 +210,13 @@ def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtyp
     return max(1, min(_MOST_SLOTS[device.type], int(free_bytes * _SHARE_OF_FREE_MEMORY) // per_slot))
 
 
-def cpu_has_fast_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 matrices itself; without, they take several times as long as fp32 ones."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def select_dtype(setting: str, device: torch.device) -> torch.dtype:
     """The dtype to compute in: `setting` is "auto", "fp32", "bf16" or "fp16". Raises ValueError.
 
     "auto" is bf16 where the device multiplies it itself; else fp16 on a GPU and fp32 on a CPU.
     """
     if setting == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        return torch.bfloat16 if cpu_has_fast_bf16() else torch.float32
+        return fast_dtype(device)
     if setting not in DTYPES:
         raise ValueError(f"whisper_dtype is '{setting}'; use auto, {', '.join(DTYPES)}")
     if setting == "fp16" and device.type == "cpu":

@@ -25,8 +25,7 @@ class SlotDecoder:
 
     def cross_keys_values(self, audio_features: Tensor) -> Tensor:
         """[n_audio_ctx, n_state] -> what every layer looks up in the audio, [layer, 2, head, n_audio_ctx, D]"""
-        weight, bias = self._cross_keys_values
-        flat = F.linear(audio_features, weight, bias)
+        flat = self._cross_keys_values(audio_features)
         return flat.unflatten(-1, (len(self._layers), 2, self._n_head, -1)).permute(1, 2, 3, 0, 4)
 
     def step(self, tokens: Tensor, positions: Tensor, cache: SlotCache, length: int) -> Tensor:
@@ -60,7 +59,7 @@ class _Layer:
         self._own = joined([block.attn.query, block.attn.key, block.attn.value])
 
     def own(self, x: Tensor) -> Tensor:
-        return F.linear(norm(self._block.attn_ln, x), *self._own)
+        return self._own(norm(self._block.attn_ln, x))
 
     def own_out(self, x: Tensor) -> Tensor:
         return self._block.attn.out(x)
@@ -90,13 +89,15 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> 
     return (weights.softmax(dim=-1, dtype=torch.float32).to(values.dtype) @ values).flatten(1)
 
 
-def joined(linears: list[nn.Linear]) -> tuple[Tensor, Tensor]:
-    """Weight [sum of outs, in] and bias of linear layers that read the same input; each then uses its part of them."""
+def joined(linears: list[nn.Linear]) -> nn.Linear:
+    """One layer for several that read the same input, [sum of outs, in]; each then uses its part of its weights."""
     weight = torch.cat([linear.weight for linear in linears])
     bias = torch.cat([_bias(linear) for linear in linears])
     for linear, part in zip(linears, weight.split([linear.out_features for linear in linears]), strict=True):
         linear.weight = nn.Parameter(part, requires_grad=False)  # a view: the weights are held once
-    return weight, bias
+    together = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    together.weight, together.bias = (nn.Parameter(tensor, requires_grad=False) for tensor in (weight, bias))
+    return together
 
 
 def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:

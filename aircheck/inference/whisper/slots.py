@@ -22,19 +22,29 @@ from aircheck.inference.whisper.word_timestamps import align
 
 @dataclass(frozen=True)
 class EncodedWindow:
-    """What the decoder looks up in a window's audio: keys and values [layer, 2, head, n_audio_ctx, D]."""
+    """What the decoder looks up in a window's audio: keys and values [layer, 2, head, n_audio_ctx, D].
+
+    ready : passed when they have been computed; None where they are there already
+    """
 
     cross_keys_values: Tensor
+    ready: torch.cuda.Event | None = None
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step chose, [4, n] on the device (`TokenRules.choose`)."""
+    """What a step chose, [4, n] (`TokenRules.choose`).
+
+    copied : passed when it has reached the host; None where it is there already
+    """
 
     chosen: Tensor
+    copied: torch.cuda.Event | None = None
 
     def rows(self) -> list[list[float]]:
         """Per slot: token, sum of log-probabilities, no-speech probability, language token."""
+        if self.copied is not None:
+            self.copied.synchronize()
         return self.chosen.T.tolist()
 
 

@@ -29,7 +29,12 @@ class TritonPythonModel:
         device = select_device(settings.device, args)
         dtype = select_dtype(settings.whisper_dtype, device)
         whisper = load(settings.whisper, device, dtype, embedded=EMBEDDED_CHECKPOINT)
-        self.engine = WhisperEngine(whisper, DecodingOptions.of(settings), n_slots=settings.whisper_slots or None)
+        self.engine = WhisperEngine(
+            whisper,
+            DecodingOptions.of(settings),
+            n_slots=settings.whisper_slots or None,
+            fp8_encoder=settings.whisper_fp8_encoder,
+        )
         self.pending = PendingRequests(self.engine)
 
     def execute(self, requests: list[Any]) -> None:

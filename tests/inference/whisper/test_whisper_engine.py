@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from aircheck.inference.device import cpu_has_fast_bf16
 from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
 from aircheck.inference.whisper.engine import (
     EngineClosedError,
     WhisperEngine,
     Window,
     WindowError,
-    cpu_has_fast_bf16,
     default_slots,
     select_dtype,
 )

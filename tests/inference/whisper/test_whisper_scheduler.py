@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from whisper.model import Whisper
 
+from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
-from aircheck.inference.whisper.slots import DecodingSlots, StepReport
+from aircheck.inference.whisper.slots import DecodingSlots
 from support.whisper_models import decoded, random_whisper
 
 N_WINDOWS = 6
@@ -42,23 +44,28 @@ def alone(model: Whisper, log_mels: Tensor) -> Callable[[int, int], DecodedWindo
     return of
 
 
-class Lagging(DecodingSlots):
-    """Slots whose reports are read two steps late, as a GPU's are; reading one earlier is an error."""
-
-    lag = 2
-    encode_batch = 3
-    encode_ahead = 2
-
-    def step(self, positions: list[int], sampling: list[int]) -> StepReport:
-        report = super().step(positions, sampling)
-        return StepReport(report.chosen.clone())
-
-
 def slots_of(kind: type[DecodingSlots], model: Whisper, n_slots: int) -> DecodingSlots:
     return kind(model, DecodingOptions(temperatures=(0.0,)), n_slots)
 
 
-@pytest.fixture(scope="module", params=[DecodingSlots, Lagging])
+def test_a_gpus_slots_say_the_same_where_texts_are_drawn(model: Whisper, log_mels: Tensor) -> None:
+    """They run ahead of their reports, in rounded shapes; the graphs themselves need a GPU."""
+    options = DecodingOptions(temperatures=(0.0, 0.5, 1.0), max_tokens=70)
+    windows = [Window(log_mel, 30.0) for log_mel in log_mels]
+    plain, ahead = (Scheduler(kind(model, options, 3)).decode(windows) for kind in (DecodingSlots, GraphedSlots))
+    assert [(one.tokens, one.temperature) for one in ahead] == [(one.tokens, one.temperature) for one in plain]
+    assert any(one.temperature > 0 for one in plain)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_captured_steps_say_what_uncaptured_ones_say(model: Whisper, log_mels: Tensor) -> None:
+    on_gpu = copy.deepcopy(model).cuda()
+    options, windows = DecodingOptions(), [Window(log_mel, 30.0) for log_mel in log_mels] * 4
+    plain, graphed = (Scheduler(kind(on_gpu, options, 8)).decode(windows) for kind in (DecodingSlots, GraphedSlots))
+    assert [one.tokens for one in graphed] == [one.tokens for one in plain]
+
+
+@pytest.fixture(scope="module", params=[DecodingSlots, GraphedSlots])
 def slots_by_number(request: pytest.FixtureRequest, model: Whisper) -> dict[int, DecodingSlots]:
     return {n: slots_of(request.param, model, n) for n in (1, 3, 5)}
 

@@ -1,0 +1,109 @@
+"""Slots for a GPU: the step as a CUDA graph, the encoder on a stream of its own, reports read a step or two late.
+
+A decoder step is many small kernels, and launching them one by one takes longer than running them. A graph launches
+them as one, for shapes fixed when it was captured; so the slots in use and the longest text are rounded up to one of a
+few shapes (buckets). Rows beyond the slots in use decode what was left there, and nobody reads it.
+
+Off a GPU the same functions run uncaptured, which is how they are tested without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from whisper.model import Whisper
+
+from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.slots import DecodingSlots, EncodedWindow, Encoder, StepReport
+
+_FEWEST_SLOTS = 8
+_LENGTHS = 64  # text positions are rounded up to a multiple of this
+_WARM_UPS = 2  # runs before a capture: libraries choose their kernels and allocate then
+
+
+class GraphedSlots(DecodingSlots):
+    """Decoding slots whose steps and encodings overlap with each other and with the host."""
+
+    lag = 2
+    encode_batch = 16
+    encode_ahead = 16
+
+    def __init__(self, model: Whisper, options: DecodingOptions, n_slots: int, encoder: Encoder | None = None) -> None:
+        super().__init__(model, options, n_slots, encoder)
+        self._is_cuda = self.device.type == "cuda"
+        self._encoding = torch.cuda.Stream(self.device) if self._is_cuda else None
+        self._pool = torch.cuda.graph_pool_handle() if self._is_cuda else None
+        self._steps: dict[tuple[int, int, bool], Callable[[], Tensor]] = {}
+
+    def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
+        """Starts encoding and returns; the keys and values are there when their `ready` event has passed."""
+        if self._encoding is None:
+            return super().encode(log_mels)
+        batch = torch.stack([torch.as_tensor(log_mel) for log_mel in log_mels]).pin_memory()
+        with torch.cuda.stream(self._encoding):
+            windows = super().encode(list(batch.to(self.device, non_blocking=True)))
+            ready = torch.cuda.Event()
+            ready.record()
+        return [EncodedWindow(window.cross_keys_values, ready) for window in windows]
+
+    def admit(self, slot: int, window: EncodedWindow) -> None:
+        if window.ready is not None:
+            stream = torch.cuda.current_stream(self.device)
+            stream.wait_event(window.ready)
+            window.cross_keys_values.record_stream(stream)
+        super().admit(slot, window)
+
+    def step(self, positions: Sequence[int], sampling: Sequence[int]) -> StepReport:
+        n = bucket(len(positions), self.n_slots)
+        length = min(-(-(max(positions) + 1) // _LENGTHS) * _LENGTHS, self._n_positions)
+        shape = n, length, bool(sampling)
+        if shape not in self._steps:
+            self._steps[shape] = self._captured(*shape)
+        chosen = self._steps[shape]()[:, : len(positions)]
+        return self._to_host(chosen)
+
+    def _captured(self, n: int, length: int, samples: bool) -> Callable[[], Tensor]:
+        """A step of fixed shapes: the report of the first n slots, which the next call overwrites."""
+        rows = torch.arange(n, device=self.device)
+
+        def step() -> Tensor:
+            logits = self._decoder.step(self._state.tokens[:n], self._state.positions[:n], self._cache, length)
+            return self._rules.choose(logits, self._state, starting=rows, sampling=rows if samples else None)
+
+        if not self._is_cuda:
+            return step
+        state = {name: tensor.clone() for name, tensor in vars(self._state).items()}
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                step()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        for name, before in state.items():  # warm-ups must not count; the keys and values they wrote get overwritten
+            getattr(self._state, name).copy_(before)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            report = step()  # recorded, not run
+
+        def replay() -> Tensor:
+            graph.replay()
+            return report
+
+        return replay
+
+    def _to_host(self, chosen: Tensor) -> StepReport:
+        if not self._is_cuda:
+            return StepReport(chosen.clone())
+        host = torch.empty(chosen.shape, dtype=chosen.dtype, pin_memory=True)
+        host.copy_(chosen, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        return StepReport(host, copied)
+
+
+def bucket(n: int, n_slots: int) -> int:
+    """n rounded up to a power of two, at least 8 and at most the number of slots."""
+    return min(n_slots, max(_FEWEST_SLOTS, 1 << (n - 1).bit_length()))

@@ -1,0 +1,44 @@
+"""The classifiers give the same scores where the device multiplies bfloat16 itself; elsewhere it is forced, slowly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import whisper
+
+from aircheck.inference import device
+from aircheck.inference.acoustic_safety import embedded as acoustic
+from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
+from aircheck.inference.text_safety.passages import Passage
+from support.speech import speak
+from support.whisper_models import CPU
+from training.acoustic_safety.sounds import SOUNDS
+from training.text_safety.lines import read_test
+
+LARGEST_DIFFERENCE = 0.02
+
+
+def with_bf16(monkeypatch: pytest.MonkeyPatch, is_fast: bool) -> None:
+    monkeypatch.setattr(device, "cpu_has_fast_bf16", lambda: is_fast)
+
+
+def test_text_scores_do_not_suffer_from_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line.text for line in read_test()[::20]]
+    classifier, passages = EmbeddedTextClassifier(CPU), [Passage(line, line) for line in lines]
+    scores = []
+    for is_fast in (False, True):
+        with_bf16(monkeypatch, is_fast)
+        scores.append(classifier.score(passages))
+    assert 0 < np.abs(scores[1] - scores[0]).max() < LARGEST_DIFFERENCE
+
+
+def test_acoustic_scores_do_not_suffer_from_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    heard = [speak("the train leaves at nine"), *(sound(rng).astype(np.float32) for sound in SOUNDS.values())]
+    windows = np.stack([whisper.pad_or_trim(sound) for sound in heard])
+    classifier = acoustic.EmbeddedAcousticClassifier.load(CPU)
+    found = []
+    for is_fast in (False, True):
+        with_bf16(monkeypatch, is_fast)
+        found.append(classifier.probabilities(windows))
+    assert 0 < np.abs(found[1] - found[0]).max() < LARGEST_DIFFERENCE
