@@ -1,0 +1,130 @@
+"""Whisper engines to compare: ours and its peers, one small module each, all behind the same two calls.
+
+Nothing heavy is imported here: an engine's process imports that engine only, so its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How an engine is to run.
+
+    model : folder that `benchmarks.peers.weights.write` made
+    threads : CPU threads
+    slots : windows decoded at a time: decoding slots, or the batch size
+    dtype : what torch engines compute in, "fp32", "bf16" or "fp16"
+    device : "cpu" or "cuda"
+    tuning : settings of this engine's own, one of those that its `tunings` offers
+    """
+
+    model: Path
+    threads: int
+    slots: int
+    dtype: str
+    device: str
+    tuning: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What an engine made of one window. n_tokens counts sampled tokens; None: the engine does not tell."""
+
+    text: str
+    n_tokens: int
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+
+
+class Engine(Protocol):
+    """One engine, with its model loaded."""
+
+    notes: tuple[str, ...]
+    """What a reader of its figures should know: what it was spared, what it cannot do."""
+
+    def run(self, log_mels: np.ndarray, lengths: Sequence[int] | None) -> list[Decoded]:
+        """Decode windows, greedily, with timestamps, at temperature 0.
+
+        log_mels : fp32 [windows, n_mels, 3000]
+        lengths : how many tokens to sample in each window; None: as many as it takes
+        """
+        ...
+
+    def gated(self, samples: Sequence[np.ndarray], log_mels: np.ndarray) -> list[str]:
+        """The text of each window that is left by the engine's own documented safeguards.
+
+        samples : fp32 at 16 kHz, before padding; log_mels : the same windows, padded to 30 s
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Where an engine lives and what it needs."""
+
+    module: str
+    variant: str
+    packages: tuple[str, ...]
+    what: str
+
+
+PEERS = {
+    "ours": Peer("ours", "in-flight", ("torch",), "aircheck's engine: decoding slots, in-flight batching"),
+    "ours-fp32": Peer("ours", "in-flight", ("torch",), "the same in fp32, whatever --dtype says"),
+    "ours-static": Peer("ours", "static", ("torch",), "the same, a batch of `slots` windows at a time"),
+    "ours-encoder": Peer("ours", "encoder", ("torch",), "the encoder of aircheck's engine alone"),
+    "openai-whisper": Peer(
+        "openai",
+        "single",
+        ("openai-whisper", "torch"),
+        "whisper.decode, one window after another, as transcribe() does",
+    ),
+    "openai-whisper-batch": Peer(
+        "openai", "batch", ("openai-whisper", "torch"), "whisper.decode of a batch of windows"
+    ),
+    "faster-whisper-int8": Peer(
+        "faster", "int8", ("faster-whisper", "ctranslate2"), "BatchedInferencePipeline over CTranslate2, int8"
+    ),
+    "faster-whisper-fp32": Peer(
+        "faster", "float32", ("faster-whisper", "ctranslate2"), "BatchedInferencePipeline over CTranslate2, fp32"
+    ),
+    "transformers": Peer(
+        "hugging_face", "batch", ("transformers", "torch"), "WhisperForConditionalGeneration.generate, batched"
+    ),
+}
+COMPARED = tuple(name for name in PEERS if not name.startswith("ours-"))
+"""Those that are compared by default; the rest of ours answer questions of their own."""
+
+
+def load(name: str, setup: Setup) -> Engine:
+    """Load an engine in this process."""
+    peer = PEERS[name]
+    module: Any = importlib.import_module(f"benchmarks.peers.{peer.module}")
+    engine: Engine = module.load(setup, peer.variant)
+    return engine
+
+
+def tunings(name: str, threads: int, slots: int) -> list[dict[str, int]]:
+    """Settings of an engine's own that its documentation leaves to the user; the fastest in a pilot is taken."""
+    if PEERS[name].module != "faster":
+        return [{}]
+    one_queue = [{"batch": slots, "workers": 1}, {"batch": max(1, slots // 2), "workers": 1}]
+    return [*one_queue, {"batch": max(1, slots // 2), "workers": threads}] if threads > 1 else one_queue
+
+
+def batches(n_windows: int, size: int) -> list[slice]:
+    """Windows in order, `size` at a time."""
+    return [slice(first, min(first + size, n_windows)) for first in range(0, n_windows, size)]
+
+
+def mean_length(lengths: Sequence[int]) -> int:
+    """What an engine that takes one length a batch is charged with: as many tokens in all, and none for padding."""
+    return round(sum(lengths) / len(lengths))

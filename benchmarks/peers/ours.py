@@ -1,0 +1,68 @@
+"""aircheck's engine: in-flight batching; also the same engine fed one static batch at a time, and its encoder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aircheck.inference.whisper.checkpoint import load as load_checkpoint
+from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
+from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
+from aircheck.policy.packs import load_pack
+from aircheck.settings import ROOT
+from benchmarks.peers import Decoded, Setup, batches
+from benchmarks.peers.weights import OPENAI
+
+_WINDOW_S = 30.0
+_SAMPLE_RATE_HZ = 16_000
+
+
+class Ours:
+    """`variant` is "in-flight", "static" or "encoder"."""
+
+    def __init__(self, setup: Setup, variant: str) -> None:
+        torch.set_num_threads(setup.threads)
+        self._variant, self._slots = variant, setup.slots
+        self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), DTYPES[setup.dtype])
+        self._engine = WhisperEngine(
+            self._loaded, DecodingOptions(language="en", temperatures=(0.0,)), n_slots=setup.slots
+        )
+        self.notes: tuple[str, ...] = ()
+        if variant == "static":
+            self.notes = ("each batch of `slots` windows is waited for before the next is sent",)
+
+    def run(self, log_mels: np.ndarray, lengths: Sequence[int] | None) -> list[Decoded]:
+        if self._variant == "encoder":
+            for part in batches(len(log_mels), self._slots):
+                self._engine.encode(torch.from_numpy(np.array(log_mels[part])))
+            return []
+        limits: Sequence[int | None] = lengths if lengths is not None else [None] * len(log_mels)
+        # static: a batch is waited for before the next is sent; in flight: all are sent, as fast as they are taken
+        size = self._slots if self._variant == "static" else len(log_mels)
+        found: list[DecodedWindow] = []
+        for part in batches(len(log_mels), size):
+            sent = [
+                self._engine.submit(Window(torch.from_numpy(np.array(log_mel)), _WINDOW_S, max_tokens=limit))
+                for log_mel, limit in zip(log_mels[part], limits[part], strict=True)
+            ]
+            found += [future.result() for future in sent]
+        return [self._decoded(one) for one in found]
+
+    def gated(self, samples: Sequence[np.ndarray], log_mels: np.ndarray) -> list[str]:
+        """Temperature fallback, openai-whisper's silence test, and the policy's gate: text it doubts does not count."""
+        confidence = load_pack(ROOT / "server_config" / "policies" / "default.yaml").low_confidence
+        with WhisperEngine(self._loaded, DecodingOptions(language="en"), n_slots=self._slots) as engine:
+            found = engine.transcribe(log_mels, [len(one) / _SAMPLE_RATE_HZ for one in samples])
+        return [" ".join(segment.text for segment in one.segments if not confidence.doubts(segment)) for one in found]
+
+    def _decoded(self, window: DecodedWindow) -> Decoded:
+        tokenizer = self._loaded.tokenizer
+        text = tokenizer.decode([token for token in window.tokens if token < tokenizer.eot])
+        return Decoded(text.strip(), len(window.tokens), window.avg_logprob, window.no_speech_prob)
+
+
+def load(setup: Setup, variant: str) -> Ours:
+    return Ours(setup, variant)
