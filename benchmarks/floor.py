@@ -138,7 +138,7 @@ def _triad_rate(n_numbers: int, device: str) -> float:
     return 3 * 4 * n_numbers / _best_s(lambda: torch.add(b, c, alpha=3.0, out=a), device)
 
 
-def _best_s(work: Callable[[], object], device: str, repeats: int = 6) -> float:
+def _best_s(work: Callable[[], object], device: str, repeats: int = 4) -> float:
     best = float("inf")
     for _ in range(repeats):
         if device != "cpu":
