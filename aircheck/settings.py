@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         False, description="Compute Whisper's encoder in 8-bit floats (Hopper GPUs); refused if its features suffer."
     )
     whisper_slots: int = Field(0, ge=0, description="Windows decoded at a time; 0: as many as are of use and fit.")
+    whisper_max_waiting: int = Field(
+        256, ge=1, description="Windows that may wait for a slot; more are refused as UNAVAILABLE."
+    )
     whisper_fallback: bool = Field(
         True, description="Decode doubtful windows anew at higher temperatures, as openai-whisper does."
     )

@@ -26,7 +26,7 @@ from training.text_safety.lines import Line, direct_frames, read_train
 from training.whisper.model import mixed_precision
 
 NAME = "aircheck-minilm-text"
-VERSION = "2"
+VERSION = "2.1"
 
 
 def training_examples(seed: int) -> list[Example]:

@@ -28,7 +28,7 @@ from aircheck.inference.whisper.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.slot_cache import SlotCache
 from aircheck.inference.whisper.slots import DecodingSlots
 
-__all__ = ["EngineClosedError", "WhisperEngine", "Window", "WindowError", "select_dtype"]
+__all__ = ["EngineBusyError", "EngineClosedError", "WhisperEngine", "Window", "WindowError", "select_dtype"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,6 +39,10 @@ _WAITING_PER_SLOT = 2  # windows in the queue; more would only make their sender
 
 class WindowError(ValueError):
     """A window cannot be transcribed as given; the message says what is wrong with it."""
+
+
+class EngineBusyError(RuntimeError):
+    """The engine's queue is full; the same request may be taken a little later."""
 
 
 class EngineClosedError(RuntimeError):
@@ -59,7 +63,7 @@ class WhisperEngine:
         """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; Fp8AccuracyError.
 
         n_slots : windows decoded at a time; None is as many as memory allows, at most 16 on a CPU and 256 on a GPU
-        max_waiting : windows in the queue before `submit` blocks; None is two for every slot
+        max_waiting : windows in the queue when it is full; None is two for every slot
         fp8_encoder : compute the encoder in FP8, which wants a Hopper GPU or later
         """
         self._whisper = whisper
@@ -122,14 +126,18 @@ class WhisperEngine:
         if not bool(torch.isfinite(torch.as_tensor(log_mels)).all()):
             raise WindowError("log-mel holds NaN or infinity; was it computed from finite samples?")
 
-    def submit(self, window: Window) -> Future[DecodedWindow]:
-        """Queue a window, whose log-mel has been checked; blocks while the queue is full.
+    def submit(self, window: Window, block: bool = True) -> Future[DecodedWindow]:
+        """Queue a window, whose log-mel has been checked.
+
+        block : wait while the queue is full, instead of raising EngineBusyError
 
         Cancelling the future takes the window out before the decoder's next step. Its callbacks run on the engine's
-        thread, so they must be short. Raises EngineClosedError.
+        thread, so they must be short. Raises EngineClosedError, EngineBusyError.
         """
         job = Job(window)
         with self._changed:
+            if not (block or self._is_closed or self._n_waiting < self._max_waiting):
+                raise EngineBusyError(f"{self._n_waiting} windows wait to be transcribed; try again later")
             self._changed.wait_for(lambda: self._is_closed or self._n_waiting < self._max_waiting)
             if self._is_closed:
                 raise EngineClosedError("the Whisper engine has been closed")

@@ -43,9 +43,9 @@ class PendingRequests:
     def submit(
         self, windows: Sequence[Window], answer: Callable[[Answer], None], is_cancelled: Callable[[], bool]
     ) -> None:
-        """Queue the windows, blocking while the engine's queue is full.
+        """Queue the windows; the answer is an EngineBusyError when they are more than the engine's queue has room for.
 
-        answer : called exactly once, on the engine's thread or on one of this object's, when every window is done
+        answer : called exactly once, on this thread, the engine's or one of this object's, when every window is done
         is_cancelled : asked ten times a second; when true, the windows leave their slots
         """
         if not windows:
@@ -56,7 +56,7 @@ class PendingRequests:
             self._requests.add(request)
         try:
             for window in windows:
-                request.futures.append(self._engine.submit(window))
+                request.futures.append(self._engine.submit(window, block=False))
         except Exception as error:
             request.cancel()
             self._close(request, error)

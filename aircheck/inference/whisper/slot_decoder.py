@@ -40,15 +40,15 @@ class SlotDecoder:
         unsaid = torch.arange(length, device=tokens.device) > positions[:, None]
         mask = torch.zeros_like(unsaid, dtype=x.dtype).masked_fill_(unsaid, float("-inf"))[:, None, None]
         for index, layer in enumerate(self._layers):
-            own, cross = cache.own[index, :, :n], cache.cross[index, :, :n]
+            own, keys, values = cache.own[index, :, :n], cache.cross_keys[index, :n], cache.cross_values[index, :n]
             query, key, value = layer.own(x).unflatten(-1, (3, self._n_head, -1)).unbind(1)  # [n, head, D] each
             own[0, rows, :, positions] = key
             own[1, rows, :, positions] = value
-            x = x + layer.own_out(attend(query, own[0, :, :, :length], own[1, :, :, :length], mask))
+            x = x + layer.own_out(attend(query, own[0, :, :, :length].transpose(-1, -2), own[1, :, :, :length], mask))
             query = layer.cross(x).unflatten(-1, (self._n_head, -1))
-            x = x + layer.cross_out(attend(query, cross[0], cross[1], None))
+            x = x + layer.cross_out(attend(query, keys, values, None))
             x = x + layer.mlp(x)
-        return F.linear(norm(decoder.ln, x), table).float()
+        return few_rows(norm(decoder.ln, x), table).contiguous().float()
 
 
 class _Layer:
@@ -59,34 +59,50 @@ class _Layer:
         self._own = joined([block.attn.query, block.attn.key, block.attn.value])
 
     def own(self, x: Tensor) -> Tensor:
-        return self._own(norm(self._block.attn_ln, x))
+        return apply(self._own, norm(self._block.attn_ln, x))
 
     def own_out(self, x: Tensor) -> Tensor:
-        return self._block.attn.out(x)
+        return apply(self._block.attn.out, x)
 
     def cross(self, x: Tensor) -> Tensor:
-        return self._block.cross_attn.query(norm(self._block.cross_attn_ln, x))
+        return apply(self._block.cross_attn.query, norm(self._block.cross_attn_ln, x))
 
     def cross_out(self, x: Tensor) -> Tensor:
-        return self._block.cross_attn.out(x)
+        return apply(self._block.cross_attn.out, x)
 
     def mlp(self, x: Tensor) -> Tensor:
-        return self._block.mlp(norm(self._block.mlp_ln, x))
+        first, _, last = self._block.mlp
+        return apply(last, F.gelu(apply(first, norm(self._block.mlp_ln, x))))
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(QKᵀ/√D + mask) V of one query a row.
 
-    query: [n, head, D]; keys, values: [n, head, T, D]; mask: [n, 1, 1, T] -> [n, head · D]
+    query: [n, head, D]; keys: [n, head, D, T]; values: [n, head, T, D]; mask: [n, 1, 1, T] -> [n, head · D]
     """
     query = query[:, :, None]
     if query.is_cuda:
-        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask).flatten(1)
+        return F.scaled_dot_product_attention(query, keys.transpose(-1, -2), values, attn_mask=mask).flatten(1)
     # with one query a row, torch's fused CPU kernel is several times slower than two plain products
-    weights = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    weights = (query * query.shape[-1] ** -0.5) @ keys
     if mask is not None:
         weights += mask
     return (weights.softmax(dim=-1, dtype=torch.float32).to(values.dtype) @ values).flatten(1)
+
+
+def apply(linear: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer on few rows, [n, in] -> [n, out]."""
+    return few_rows(x, linear.weight, linear.bias)
+
+
+def few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b for few rows x. MKL reads the weights faster on a CPU when they come first: (W xᵀ)ᵀ, a transposed view.
+
+    With 16 rows that took 0.5 to 0.9 of the time of `F.linear` in fp32 (two AVX2 cores).
+    """
+    if x.is_cuda or x.dtype is not torch.float32:
+        return F.linear(x, weight, bias)
+    return (weight @ x.t() if bias is None else torch.addmm(bias[:, None], weight, x.t())).t()
 
 
 def joined(linears: list[nn.Linear]) -> nn.Linear:

@@ -141,7 +141,8 @@ class DecodingSlots:
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
     ) -> list[tuple[Word, ...]]:
         """When each word of the texts said in these slots is said."""
-        return align(self._model, self.tokenizer, self._cache.cross[:, :, list(slots)], windows, durations_s)
+        keys, values = (cross[:, list(slots)] for cross in (self._cache.cross_keys, self._cache.cross_values))
+        return align(self._model, self.tokenizer, keys, values, windows, durations_s)
 
     def _index(self, slots: Sequence[int]) -> Tensor | None:
         return torch.tensor(slots, device=self.device) if slots else None

@@ -1,8 +1,9 @@
 """Triton model `whisper`: LOG_MEL and DURATION of windows in; TEXT, SEGMENTS (JSON) and LANGUAGE out.
 
 `execute` hands each request's windows and its response sender to the engine and returns, so that Triton keeps sending
-while earlier windows decode. When the engine's queue is full, `execute` waits, Triton's own queue fills up, and beyond
-`max_queue_size` Triton turns requests away as UNAVAILABLE.
+while earlier windows decode. When the engine's queue is full, a request is turned away as UNAVAILABLE. That is done
+here and not by `max_queue_size`: when Triton 2.51 itself turns away a step of an ensemble, other requests of that
+ensemble are stuck for good (https://github.com/triton-inference-server/core/pull/470).
 """
 
 import json
@@ -14,7 +15,7 @@ import triton_python_backend_utils as pb_utils
 from aircheck.inference.batching import strings
 from aircheck.inference.device import select_device, set_threads
 from aircheck.inference.whisper.checkpoint import load
-from aircheck.inference.whisper.engine import WhisperEngine, Window, WindowError, select_dtype
+from aircheck.inference.whisper.engine import EngineBusyError, WhisperEngine, Window, WindowError, select_dtype
 from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.inference.whisper.pending import Answer, PendingRequests
 from aircheck.settings import Settings
@@ -33,6 +34,7 @@ class TritonPythonModel:
             whisper,
             DecodingOptions.of(settings),
             n_slots=settings.whisper_slots or None,
+            max_waiting=settings.whisper_max_waiting,
             fp8_encoder=settings.whisper_fp8_encoder,
         )
         self.pending = PendingRequests(self.engine)
@@ -61,6 +63,8 @@ class TritonPythonModel:
 def _answer(sender: Any, answer: Answer) -> None:
     if answer is None:
         response = _error("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    elif isinstance(answer, EngineBusyError):
+        response = _error(f"whisper: {answer}", pb_utils.TritonError.UNAVAILABLE)
     elif isinstance(answer, Exception):
         response = _error(f"whisper: {answer}", pb_utils.TritonError.INTERNAL)
     else:
