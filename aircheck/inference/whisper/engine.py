@@ -199,13 +199,17 @@ class WhisperEngine:
     def _take_arrived(self) -> bool:
         """Hand what has arrived to the scheduler, waiting while there is nothing to do; False once closed."""
         with self._changed:
+            self._count_waiting()  # before the wait: what was cancelled has left, and its senders may be waiting too
             self._changed.wait_for(lambda: self._is_closed or self._arrived or not self._scheduler.is_idle)
             for job in self._arrived:
                 self._scheduler.submit(job)
             self._arrived.clear()
-            self._n_waiting = self._scheduler.n_waiting
-            self._changed.notify_all()
+            self._count_waiting()
             return not self._is_closed
+
+    def _count_waiting(self) -> None:
+        self._n_waiting = self._scheduler.n_waiting + len(self._arrived)
+        self._changed.notify_all()
 
 
 def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype) -> int:

@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
-from aircheck.inference.whisper.engine import EngineClosedError, WhisperEngine, Window
+from aircheck.inference.whisper.engine import EngineBusyError, EngineClosedError, WhisperEngine, Window
 from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.inference.whisper.pending import Answer, PendingRequests
 
@@ -33,7 +33,7 @@ class Inbox:
 
 @pytest.fixture
 def engine(embedded: LoadedWhisper) -> Iterator[WhisperEngine]:
-    with WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=1) as engine:
+    with WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=1, max_waiting=6) as engine:
         yield engine
 
 
@@ -56,6 +56,17 @@ def test_a_request_is_answered_once_with_all_its_windows_in_order(
     pending.submit([], nothing, lambda: False)
     assert nothing.the_answer() == []
     assert inbox.the_answer() == engine.transcribe(windows[[3, 0, 1]], [30.0] * 3)
+
+
+def test_a_request_that_the_queue_has_no_room_for_is_told_so_and_takes_none(
+    engine: WhisperEngine, pending: PendingRequests, windows: Tensor
+) -> None:
+    inbox, after = Inbox(), Inbox()
+    pending.submit(lines(windows, *([0] * 9)), inbox, lambda: False)
+    assert isinstance(inbox.the_answer(), EngineBusyError)
+    assert engine.transcribe(windows[:1], [30.0])[0].text, "the queue is free again"
+    pending.submit(lines(windows, 0), after, lambda: False)
+    assert isinstance(after.the_answer(), list)
 
 
 def test_a_cancelled_request_is_told_so_and_its_neighbour_is_answered(
