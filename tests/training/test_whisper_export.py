@@ -100,7 +100,7 @@ def test_whisper_itself_opens_the_pt_and_hears_the_same(exported: Path, windows:
     options = whisper.DecodingOptions(language="en", fp16=False)
     heard = [result.text for result in model.decode(windows[:2], options)]
     ours = load(str(exported / "out.safetensors"), CPU, torch.float32)
-    expected = [ours.tokenizer.decode(list(tokens)).strip() for tokens in decoded(ours, windows[:2])]
+    expected = [ours.tokenizer.decode(list(tokens)).strip() for tokens in tokens_of(ours, windows[:2])]
     assert heard == expected
     assert "house" in heard[0] or "street" in heard[0]
 

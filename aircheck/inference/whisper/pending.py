@@ -23,6 +23,18 @@ class _Request:
     answer: Callable[[Answer], None]
     is_cancelled: Callable[[], bool]
     futures: list[Future[DecodedWindow]] = field(default_factory=list)
+    is_answered: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self, answer: Answer) -> None:
+        with self.lock:
+            self.is_answered = True
+            self.answer(answer)
+
+    def is_given_up(self) -> bool:
+        """Whether its sender has gone; never asked of a sender that was answered, which Triton has freed by then."""
+        with self.lock:
+            return not self.is_answered and self.is_cancelled()
 
     def cancel(self) -> None:
         for future in self.futures:
@@ -46,7 +58,8 @@ class PendingRequests:
         """Queue the windows; the answer is an EngineBusyError when they are more than the engine's queue has room for.
 
         answer : called exactly once, on this thread, the engine's or one of this object's, when every window is done
-        is_cancelled : asked ten times a second; when true, the windows leave their slots
+        is_cancelled : asked ten times a second, but neither during the answer nor after it; when true, the windows
+            leave their slots
         """
         if not windows:
             answer([])
@@ -86,14 +99,14 @@ class PendingRequests:
     def _close(self, request: _Request, answer: Answer) -> None:
         with self._lock:
             self._requests.discard(request)
-        request.answer(answer)
+        request.close(answer)
 
     def _watch(self) -> None:
         while not self._closing.wait(_POLL_S):
             with self._lock:
                 requests = list(self._requests)
             for request in requests:
-                if request.is_cancelled():
+                if request.is_given_up():
                     request.cancel()
 
 

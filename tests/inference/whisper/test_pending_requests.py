@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
+import torch
 from torch import Tensor
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
 from aircheck.inference.whisper.engine import EngineBusyError, EngineClosedError, WhisperEngine, Window
-from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.pending import Answer, PendingRequests
 
 
@@ -90,6 +92,44 @@ def test_a_request_cancelled_while_it_waits_is_never_decoded(pending: PendingReq
     cancelled.set()
     assert gone.the_answer() is None
     assert isinstance(busy.the_answer(), list)
+
+
+class EngineByHand(WhisperEngine):
+    """Decodes a window when the test says so."""
+
+    def __init__(self) -> None:
+        self.given: list[Future[DecodedWindow]] = []
+
+    def submit(self, window: Window, block: bool = True) -> Future[DecodedWindow]:
+        self.given.append(Future())
+        return self.given[-1]
+
+
+def test_nobody_asks_whether_an_answered_request_was_cancelled() -> None:
+    """Triton frees what a request is answered with; asking afterwards would read freed memory, and end the server."""
+    engine = EngineByHand()
+    pending = PendingRequests(engine)
+    answered: set[int] = set()
+    asked_late: list[int] = []
+    next_round = threading.Event()
+
+    def ask_after(me: int, other: int) -> None:
+        def is_cancelled() -> bool:
+            if me in answered:
+                asked_late.append(me)
+            elif answered:
+                next_round.set()
+            elif len(engine.given) == 2:  # the other is answered when the round of questions has begun
+                engine.given[other].set_exception(RuntimeError("an answer"))
+            return False
+
+        pending.submit([Window(torch.zeros(80, 3000), 30.0)], lambda _: answered.add(me), is_cancelled)
+
+    ask_after(0, 1)
+    ask_after(1, 0)
+    assert next_round.wait(10)
+    pending.close()
+    assert not asked_late
 
 
 def test_a_request_that_a_closing_engine_cannot_answer_gets_the_error(embedded: LoadedWhisper, windows: Tensor) -> None:
