@@ -46,7 +46,7 @@ def test_whisper_names_the_mel_bins_it_wants(models):
 
 
 def test_text_safety_scores_every_category_of_every_segment(models):
-    said = [segment("i will find you and kill you"), segment("the garden is lovely in the spring", 3.0, 6.0)]
+    said = [segment("we will come to your house and hurt you"), segment("the garden is lovely in the spring", 3.0, 6.0)]
     out = models("text_safety", SEGMENTS=[json.dumps([s.model_dump() for s in said])], LANGUAGE=["en"])
     findings = TextFindings.model_validate_json(out["TEXT_FINDINGS"][0, 0])
     assert out["TEXT_SCORES"].shape == (1, len(Category))

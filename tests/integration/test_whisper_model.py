@@ -22,8 +22,8 @@ from support.whisper_models import log_mel
 
 @pytest.fixture(scope="module")
 def tight() -> Iterator[Server]:
-    """One slot, and room for four windows that wait for it."""
-    settings = Settings.load(whisper_slots=1, whisper_max_waiting=4, word_timestamps=True, **FREE_PORTS)
+    """One slot, and room for eight windows that wait for it."""
+    settings = Settings.load(whisper_slots=1, whisper_max_waiting=8, word_timestamps=True, **FREE_PORTS)
     with Server(settings) as server:
         yield server
 
@@ -59,7 +59,7 @@ def test_more_than_the_queue_holds_is_refused_as_unavailable_and_the_rest_is_ans
 
 
 def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, speech: np.ndarray) -> None:
-    mel, seconds = log_mel(speech).numpy(), np.full((4, 1), len(speech) / 16_000, np.float32)
+    mel, seconds = log_mel(speech).numpy(), np.full((7, 1), len(speech) / 16_000, np.float32)
     channel = triton.InferenceServerClient(tight.url)
     before = Models(tight.url).statistics("whisper")[0]
     gone, ended = [], threading.Event()
@@ -73,11 +73,11 @@ def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, spe
         inputs[1].set_data_from_numpy(seconds[:rows])
         return channel.async_infer("whisper", inputs, arrived)
 
-    first = ask(4, lambda result, error: (gone.append(error), ended.set()))  # more windows than the slot
+    first = ask(7, lambda result, error: (gone.append(error), ended.set()))  # more windows than the slot
     first.cancel()
     assert ended.wait(60)
     assert isinstance(gone[0], InferenceServerException)
     assert "CANCELLED" in str(gone[0].status())
     out = Models(tight.url)("whisper", LOG_MEL=mel[None], DURATION=seconds[:1])
     assert out["TEXT"][0, 0]
-    assert Models(tight.url).statistics("whisper")[0] - before < 5, "the cancelled windows were decoded to the end"
+    assert Models(tight.url).statistics("whisper")[0] - before < 8, "the cancelled windows were decoded to the end"
