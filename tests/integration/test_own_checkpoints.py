@@ -40,6 +40,7 @@ def own(folder: Path) -> dict[str, object]:
         "text_labels": text_map,
         "acoustic_classifier": str(save_audio_model(folder / "my-wavlm", "wavlm", bias=[-6.0, -6.0, 3.0, -6.0])),
         "acoustic_labels": audio_map,
+        "whisper_fallback": False,  # random weights babble at every temperature
         **FREE_PORTS,
     }
 

@@ -53,12 +53,6 @@ class WindowEncoder:
 
     def encode(self, log_mels: Tensor) -> Tensor:
         """fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
-        if log_mels.is_cuda:
-            return self._forward(log_mels)
-        # one window fills the cores, and its activations stay nearer to them than a whole batch's
-        return torch.cat([self._forward(log_mel) for log_mel in log_mels.split(1)])
-
-    def _forward(self, log_mels: Tensor) -> Tensor:
         encoder = self._encoder
         x = F.gelu(encoder.conv1(log_mels.to(self._dtype)))
         x = F.gelu(encoder.conv2(x)).permute(0, 2, 1)

@@ -28,11 +28,11 @@ class GraphedSlots(DecodingSlots):
     """Decoding slots whose steps and encodings overlap with each other and with the host."""
 
     lag = 2
-    encode_batch = 16
     encode_ahead = 16
 
     def __init__(self, model: Whisper, options: DecodingOptions, n_slots: int, encoder: Encoder | None = None) -> None:
         super().__init__(model, options, n_slots, encoder)
+        self.encode_batch = 16
         self._is_cuda = self.device.type == "cuda"
         self._encoding = torch.cuda.Stream(self.device) if self._is_cuda else None
         self._pool = torch.cuda.graph_pool_handle() if self._is_cuda else None
@@ -44,10 +44,15 @@ class GraphedSlots(DecodingSlots):
             return super().encode(log_mels)
         batch = torch.stack([torch.as_tensor(log_mel) for log_mel in log_mels]).pin_memory()
         with torch.cuda.stream(self._encoding):
-            windows = super().encode(list(batch.to(self.device, non_blocking=True)))
+            audio_features = self.encode_audio(batch)
+            encoded = [self._decoder.cross_keys_values(audio) for audio in audio_features]
             ready = torch.cuda.Event()
             ready.record()
-        return [EncodedWindow(window.cross_keys_values, ready) for window in windows]
+        return [EncodedWindow(cross_keys_values, ready) for cross_keys_values in encoded]
+
+    def encode_audio(self, log_mels: Tensor) -> Tensor:
+        """All at once, as a GPU likes it."""
+        return self._encoder.encode(log_mels.to(self.device, non_blocking=True))
 
     def admit(self, slot: int, window: EncodedWindow) -> None:
         if window.ready is not None:

@@ -128,7 +128,7 @@ class Scheduler:
         free += range(len(self._running), slots.n_slots)
         wanted = len(free) + slots.encode_ahead
         while self._waiting and len(self._encoded) < wanted:
-            n = min(slots.encode_batch, len(self._waiting), max(wanted - len(self._encoded), slots.encode_ahead))
+            n = min(slots.encode_batch, len(self._waiting))
             jobs = [self._waiting.popleft() for _ in range(n)]
             self._encoded.extend(zip(jobs, slots.encode([job.window.log_mel for job in jobs]), strict=True))
         admitted = []

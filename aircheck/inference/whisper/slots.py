@@ -14,6 +14,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions, Word, verified_language
+from aircheck.inference.whisper.side_by_side import side_by_side
 from aircheck.inference.whisper.slot_cache import SlotCache
 from aircheck.inference.whisper.slot_decoder import SlotDecoder
 from aircheck.inference.whisper.token_rules import SlotState, TokenRules
@@ -57,8 +58,7 @@ class DecodingSlots:
     """A fixed number of slots with their caches and rules."""
 
     lag = 0  # steps that the host may run ahead of their reports; none where a step is over when it returns
-    encode_batch = 1  # windows encoded at once; one fills a CPU's cores
-    encode_ahead = 0  # windows encoded before there is a slot for them
+    encode_ahead = 0  # windows for which there is no slot yet, but which are encoded all the same
 
     def __init__(self, model: Whisper, options: DecodingOptions, n_slots: int, encoder: Encoder | None = None) -> None:
         """encoder: instead of the model's own.
@@ -68,6 +68,7 @@ class DecodingSlots:
         dims, self.device = model.dims, model.device
         self.options = options
         self.n_slots = n_slots
+        self.encode_batch = torch.get_num_threads()  # windows encoded at once
         self.tokenizer: Tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
         )
@@ -102,12 +103,14 @@ class DecodingSlots:
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
         """Log-mels [n_mels, 3000] to what the decoder looks up."""
-        audio_features = self.encode_audio(torch.stack([torch.as_tensor(log_mel) for log_mel in log_mels]))
-        return [EncodedWindow(self._decoder.cross_keys_values(audio)) for audio in audio_features]
+        return side_by_side(self._encoded, [torch.as_tensor(log_mel)[None] for log_mel in log_mels])
 
     def encode_audio(self, log_mels: Tensor) -> Tensor:
         """fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
-        return self._encoder.encode(log_mels.to(self.device))
+        return torch.cat(side_by_side(self._encoder.encode, log_mels.to(self.device).split(1)))
+
+    def _encoded(self, log_mel: Tensor) -> EncodedWindow:
+        return EncodedWindow(self._decoder.cross_keys_values(self._encoder.encode(log_mel.to(self.device))[0]))
 
     def admit(self, slot: int, window: EncodedWindow) -> None:
         """Put a window into a slot; `start` lets it begin."""
