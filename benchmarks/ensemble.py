@@ -51,10 +51,10 @@ def main() -> None:
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             for clip in track(clips[:WARM_UP_CLIPS], "warming up", console=console):
                 client.scan_clip(clip)
-            before = _statistics(server)
+            before = statistics(server)
             console.print(f"measuring for {seconds:g} s with {in_flight} clips in flight")
             judged_s, count, took_s = _load(client, clips, seconds, in_flight)
-        after = _statistics(server)
+        after = statistics(server)
         memory = _memory_mib(server)
     report = {
         "conditions": _conditions(server.settings, options.recording, seconds, in_flight),
@@ -62,7 +62,7 @@ def main() -> None:
         "audio_seconds_per_second": round(judged_s / took_s, 2),
         "clips_per_second": round(count / took_s, 2),
         "mean_clip_s": round(judged_s / count, 2),
-        "models": _shares(before, after),
+        "models": shares(before, after),
         "resident_memory_mib": memory,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def _load(client: AircheckClient, clips: list[bytes], seconds: float, in_flight:
     return sum(durations_s), len(durations_s), time.monotonic() - started
 
 
-def _statistics(server: Server) -> dict[str, dict[str, int]]:
+def statistics(server: Server) -> dict[str, dict[str, int]]:
     """Per model: inferences, executions, and nanoseconds of computing, summed over executions."""
     client = triton.InferenceServerClient(server.url)
     found = {}
@@ -106,7 +106,7 @@ def _statistics(server: Server) -> dict[str, dict[str, int]]:
     return found
 
 
-def _shares(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
+def shares(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
     spent = {model: {key: after[model][key] - before[model][key] for key in after[model]} for model in MODELS}
     total_ns = sum(item["compute_ns"] for item in spent.values())
     return {

@@ -153,9 +153,9 @@ def served_windows_per_s(settings: Settings, clips: list[Clip], seconds: float, 
         with ThreadPoolExecutor(in_flight) as pool:
             workers = [pool.submit(work, first) for first in range(in_flight)]
             time.sleep(max(0.0, started - time.monotonic()))
-            cpu_before, spent_before = _cpu_seconds(server.pid), ensemble._statistics(server)
+            cpu_before, spent_before = _cpu_seconds(server.pid), ensemble.statistics(server)
             time.sleep(max(0.0, finished - time.monotonic()))
-            cpu_after, spent_after = _cpu_seconds(server.pid), ensemble._statistics(server)
+            cpu_after, spent_after = _cpu_seconds(server.pid), ensemble.statistics(server)
             answered = sum(worker.result() for worker in workers)
     cpu = {name: cpu_after[name] - cpu_before.get(name, 0.0) for name in cpu_after}
     return {
@@ -164,7 +164,7 @@ def served_windows_per_s(settings: Settings, clips: list[Clip], seconds: float, 
             name: round(s / sum(cpu.values()), 4) for name, s in sorted(cpu.items(), key=lambda one: -one[1])
         },
         "cores_busy": round(sum(cpu.values()) / seconds, 2),
-        "triton": ensemble._shares(spent_before, spent_after),
+        "triton": ensemble.shares(spent_before, spent_after),
     }
 
 
