@@ -3,22 +3,19 @@
     python -m benchmarks.ensemble --seconds 60 --in-flight 16
 
 Starts a server with the settings in force, sends it the windows of the sample episode (loopback, bounded in time), and
-reads Triton's own statistics. Writes JSON with the conditions beside the figures; run it on a machine at rest.
+reads the CPU time of its processes and Triton's statistics. Writes JSON with the conditions beside the figures; run it
+on a machine at rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import tritonclient.grpc as triton
 from rich.console import Console
 from rich.progress import track
@@ -27,7 +24,9 @@ from rich.table import Table
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
+from benchmarks import hardware
 from benchmarks.clips import sample_clips
+from benchmarks.processes import cpu_seconds, resident_mib
 
 MODELS = ("audio_decode", "whisper", "text_safety", "acoustic_safety", "policy")
 WARM_UP_CLIPS = 16
@@ -51,19 +50,20 @@ def main() -> None:
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             for clip in track(clips[:WARM_UP_CLIPS], "warming up", console=console):
                 client.scan_clip(clip)
-            before = statistics(server)
+            before, cpu_before = counts(server), cpu_seconds(server)
             console.print(f"measuring for {seconds:g} s with {in_flight} clips in flight")
             judged_s, count, took_s = _load(client, clips, seconds, in_flight)
-        after = statistics(server)
-        memory = _memory_mib(server)
+            after, cpu_after = counts(server), cpu_seconds(server)
+        memory = resident_mib(server)
     report = {
         "conditions": _conditions(server.settings, options.recording, seconds, in_flight),
         "ready_s": round(ready_s, 2),
         "audio_seconds_per_second": round(judged_s / took_s, 2),
         "clips_per_second": round(count / took_s, 2),
         "mean_clip_s": round(judged_s / count, 2),
-        "models": shares(before, after),
-        "resident_memory_mib": memory,
+        "cpu_ms_per_clip": {name: round((cpu_after[name] - cpu_before[name]) / count * 1e3, 1) for name in cpu_after},
+        "mean_batch": mean_batches(before, after),
+        "resident_memory_mib": {name: round(mib) for name, mib in memory.items()},
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(report, indent=1) + "\n")
@@ -87,69 +87,34 @@ def _load(client: AircheckClient, clips: list[bytes], seconds: float, in_flight:
     return sum(durations_s), len(durations_s), time.monotonic() - started
 
 
-def statistics(server: Server) -> dict[str, dict[str, int]]:
-    """Per model: inferences, executions, and nanoseconds of computing, summed over executions."""
+def counts(server: Server) -> dict[str, tuple[int, int]]:
+    """Inferences and executions of each model so far, by Triton's statistics."""
     client = triton.InferenceServerClient(server.url)
     found = {}
     for model in MODELS:
         stats = client.get_inference_statistics(model, as_json=True)["model_stats"][0]
-        compute_ns = sum(
-            int(batch[phase].get("ns", 0))
-            for batch in stats.get("batch_stats", [])
-            for phase in ("compute_input", "compute_infer", "compute_output")
-        )
-        found[model] = {
-            "inferences": int(stats.get("inference_count", 0)),
-            "executions": int(stats.get("execution_count", 0)),
-            "compute_ns": compute_ns,
-        }
+        found[model] = int(stats.get("inference_count", 0)), int(stats.get("execution_count", 0))
     return found
 
 
-def shares(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
-    spent = {model: {key: after[model][key] - before[model][key] for key in after[model]} for model in MODELS}
-    total_ns = sum(item["compute_ns"] for item in spent.values())
+def mean_batches(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> dict[str, float]:
+    """Inferences an execution between two counts. Not for what whisper decodes at a time: it batches by itself."""
     return {
-        model: {
-            "share_of_compute": round(item["compute_ns"] / total_ns, 3),
-            "ms_per_clip": round(item["compute_ns"] / 1e6 / item["inferences"], 2),
-            "mean_batch": round(item["inferences"] / item["executions"], 2),
-        }
-        for model, item in spent.items()
+        model: round((after[model][0] - before[model][0]) / max(1, after[model][1] - before[model][1]), 2)
+        for model in MODELS
     }
-
-
-def _memory_mib(server: Server) -> dict[str, float]:
-    """Resident memory of Triton and of each model's process."""
-    triton_process = psutil.Process(server.pid)
-    found = {"tritonserver": triton_process.memory_info().rss / 2**20}
-    for child in triton_process.children(recursive=True):
-        command = child.cmdline()
-        name = next((part.split("/")[-3] for part in command if part.endswith("/model.py")), child.name())
-        found[name] = found.get(name, 0.0) + child.memory_info().rss / 2**20
-    return {name: round(mib) for name, mib in found.items()}
 
 
 def _conditions(settings: Settings, recording: Path, seconds: float, in_flight: int) -> dict[str, Any]:
     packages = ("torch", "nvidia-dali-cuda130", "nvidia-pytriton", "openai-whisper", "transformers")
     return {
         "command": f"python -m benchmarks.ensemble --seconds {seconds:g} --in-flight {in_flight}",
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        **hardware.facts(packages),
         "whisper": settings.whisper,
         "whisper_dtype": settings.whisper_dtype,
         "window_max_s": settings.longest_window_s(),
         "recording": recording.name,
-        "versions": {name: version(name) for name in packages},
     }
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def _print(report: dict[str, Any], console: Console) -> None:
@@ -157,15 +122,11 @@ def _print(report: dict[str, Any], console: Console) -> None:
         f"[bold]{report['audio_seconds_per_second']} s of audio a second[/] ({report['clips_per_second']} clips of "
         f"{report['mean_clip_s']} s on average); ready after {report['ready_s']} s"
     )
-    table = Table("model", "share of compute", "ms a clip", "mean batch", "resident MiB", box=None)
-    for model, item in report["models"].items():
-        memory = report["resident_memory_mib"].get(model, "")
-        table.add_row(
-            model, f"{item['share_of_compute']:.1%}", f"{item['ms_per_clip']}", f"{item['mean_batch']}", f"{memory}"
-        )
-    for name, memory in report["resident_memory_mib"].items():
-        if name not in report["models"]:
-            table.add_row(name, "", "", "", f"{memory}")
+    table = Table("process", "CPU ms a clip", "share", "mean batch", "resident MiB", box=None)
+    total_ms = sum(report["cpu_ms_per_clip"].values())
+    for name, ms in sorted(report["cpu_ms_per_clip"].items(), key=lambda one: -one[1]):
+        batch, memory = (report[key].get(name, "") for key in ("mean_batch", "resident_memory_mib"))
+        table.add_row(name, f"{ms}", f"{ms / total_ms:.1%}", f"{batch}", f"{memory}")
     console.print(table)
 
 

@@ -9,7 +9,7 @@ Whisper, both classifiers, the policy, and the client's own work, all on the sam
 force. The random weights stop after 64 tokens in every window, without fallback, so that a window costs what a usual
 one of that shape does.
 
-Where the rest goes: CPU seconds of each process, and compute time in Triton's statistics, over the same minute.
+Where the rest goes: CPU seconds of each process over the same minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -39,6 +38,7 @@ from aircheck_client import AircheckClient, Retry
 from benchmarks import ensemble, hardware
 from benchmarks.peers import weights
 from benchmarks.peers.windows import LIMITS, log_mels_of
+from benchmarks.processes import cpu_seconds
 from benchmarks.throughput import EMBEDDED, PACKAGES
 from preprocessing.windows import Episode
 from preprocessing.windows import Window as Clip
@@ -95,7 +95,7 @@ def compared(
         "ensemble_keeps": round(served["windows_per_s"] / bare, 4),
         "cpu_share": served["cpu_share"],
         "cores_busy": served["cores_busy"],
-        "triton": served["triton"],
+        "mean_batch": served["mean_batch"],
     }
 
 
@@ -153,9 +153,9 @@ def served_windows_per_s(settings: Settings, clips: list[Clip], seconds: float, 
         with ThreadPoolExecutor(in_flight) as pool:
             workers = [pool.submit(work, first) for first in range(in_flight)]
             time.sleep(max(0.0, started - time.monotonic()))
-            cpu_before, spent_before = _cpu_seconds(server.pid), ensemble.statistics(server)
+            cpu_before, counts_before = cpu_seconds(server), ensemble.counts(server)
             time.sleep(max(0.0, finished - time.monotonic()))
-            cpu_after, spent_after = _cpu_seconds(server.pid), ensemble.statistics(server)
+            cpu_after, counts_after = cpu_seconds(server), ensemble.counts(server)
             answered = sum(worker.result() for worker in workers)
     cpu = {name: cpu_after[name] - cpu_before.get(name, 0.0) for name in cpu_after}
     return {
@@ -164,7 +164,7 @@ def served_windows_per_s(settings: Settings, clips: list[Clip], seconds: float, 
             name: round(s / sum(cpu.values()), 4) for name, s in sorted(cpu.items(), key=lambda one: -one[1])
         },
         "cores_busy": round(sum(cpu.values()) / seconds, 2),
-        "triton": ensemble.shares(spent_before, spent_after),
+        "mean_batch": ensemble.mean_batches(counts_before, counts_after),
     }
 
 
@@ -191,22 +191,6 @@ def _random_checkpoint(shape: str, folder: Path) -> Path:
         weights.random_model(weights.SHAPES[shape], 0, ends_after=RANDOM_TOKENS), folder / shape, for_transformers=False
     )
     return folder / shape / weights.OPENAI
-
-
-def _cpu_seconds(pid: int) -> dict[str, float]:
-    """CPU time so far of Triton, of each model's process, and of this one, the client."""
-    server = psutil.Process(pid)
-    found = {"tritonserver": _spent(server), "client": _spent(psutil.Process())}
-    for child in server.children(recursive=True):
-        # a model's process is started with the path of its model.py: …/<model>/<version>/model.py
-        name = next((Path(part).parts[-3] for part in child.cmdline() if part.endswith("/model.py")), child.name())
-        found[name] = found.get(name, 0.0) + _spent(child)
-    return found
-
-
-def _spent(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _parse() -> argparse.Namespace:

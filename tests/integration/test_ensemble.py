@@ -1,10 +1,12 @@
 """The ensemble `audio_safety`: one clip of at most 30 s to a verdict, in good and in bad company."""
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from aircheck_client import AircheckError, Context, InvalidAudioError
@@ -129,3 +131,28 @@ def test_requests_of_many_clients_fuse_into_batches(client, models, model):
     )
     assert inferences == 48
     assert inferences / executions > 1
+
+
+def test_clients_that_go_away_at_any_moment_harm_nobody(server, models):
+    """Every second request is cancelled within 2 s, in whatever step it is then; forked ensembles ended Triton 2.51."""
+    connection, clip = triton.InferenceServerClient(server.url), audio(wav(speak(f"{SAID}, {SAID}, {SAID}")))
+
+    def ask(n):
+        inputs = [triton.InferInput("AUDIO", [*clip.shape], "UINT8"), triton.InferInput("CONTEXT", [1, 1], "BYTES")]
+        inputs[0].set_data_from_numpy(clip)
+        inputs[1].set_data_from_numpy(np.array([[b"{}"]], object))
+        errors, over = [], threading.Event()
+        call = connection.async_infer("audio_safety", inputs, lambda result, error: (errors.append(error), over.set()))
+        if n % 2:
+            over.wait(2 * random.Random(n).random())
+            call.cancel()
+        assert over.wait(30)
+        return errors[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        errors = list(pool.map(ask, range(48)))
+    assert errors[::2] == [None] * 24
+    cancelled = [error for error in errors[1::2] if error is not None]
+    assert cancelled, "every answer came before its cancellation"
+    assert {error.status() for error in cancelled} == {"StatusCode.CANCELLED"}
+    assert models("audio_safety", AUDIO=clip, CONTEXT=["{}"])["VERDICT"].size == 1

@@ -44,6 +44,7 @@ class TritonPythonModel:
                     [
                         pb_utils.Tensor("ACOUSTIC_SCORES", detections.scores[mine]),
                         pb_utils.Tensor("ACOUSTIC_FINDINGS", findings),
+                        pb_utils.Tensor("DURATION", durations_s[list(indices), None].astype(np.float32)),
                     ]
                 )
             )

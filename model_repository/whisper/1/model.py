@@ -1,4 +1,4 @@
-"""Triton model `whisper`: LOG_MEL and DURATION of windows in; TEXT, SEGMENTS (JSON), LANGUAGE and DURATION out.
+"""Triton model `whisper`: LOG_MEL and DURATION of windows in; TEXT, SEGMENTS (JSON) and LANGUAGE out.
 
 `execute` hands each request's windows and its response sender to the engine and returns, so that Triton keeps sending
 while earlier windows decode. When the engine's queue is full, a request is turned away as UNAVAILABLE. That is done
@@ -7,11 +7,9 @@ ensemble are stuck for good (https://github.com/triton-inference-server/core/pul
 """
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings
@@ -55,15 +53,14 @@ class TritonPythonModel:
                 continue
             # copies: the request's memory goes back to Triton
             windows = [Window(log_mel.copy(), s) for log_mel, s in zip(log_mels, durations_s, strict=True)]
-            answer = partial(_answer, sender, durations_s)
-            self.pending.submit(windows, answer, sender.is_cancelled)
+            self.pending.submit(windows, lambda answer, sender=sender: _answer(sender, answer), sender.is_cancelled)
 
     def finalize(self) -> None:
         self.pending.close()
         self.engine.close()
 
 
-def _answer(sender: Any, durations_s: list[float], answer: Answer) -> None:
+def _answer(sender: Any, answer: Answer) -> None:
     if answer is None:
         response = _error("the request was cancelled", pb_utils.TritonError.CANCELLED)
     elif isinstance(answer, EngineBusyError):
@@ -77,7 +74,6 @@ def _answer(sender: Any, durations_s: list[float], answer: Answer) -> None:
                 pb_utils.Tensor("TEXT", strings([window.text for window in answer])),
                 pb_utils.Tensor("SEGMENTS", strings(segments)),
                 pb_utils.Tensor("LANGUAGE", strings([window.language for window in answer])),
-                pb_utils.Tensor("DURATION", np.array(durations_s, np.float32)[:, None]),
             ]
         )
     _send(sender, response)
