@@ -155,7 +155,7 @@ def test_a_server_told_to_stop_ends_within_its_exit_timeout_whatever_is_in_fligh
     server = Server(Settings.load(exit_timeout_s=3, **FREE_PORTS))
     server.start()
     client = AircheckClient(server.url, retry=Retry(attempts=1))
-    stream = client.stream(encode(silence(600.0), "mp3"))  # far more work than the time-out allows
+    stream = client.stream(encode(silence(300.0), "mp3"))  # far more work than the time-out allows
     next(stream)
     started = time.monotonic()
     server.stop()
@@ -168,7 +168,7 @@ def test_a_server_told_to_stop_ends_within_its_exit_timeout_whatever_is_in_fligh
 def test_a_killed_server_is_a_clear_error_for_its_clients():
     with Server(Settings.load(**FREE_PORTS)) as server:
         client = AircheckClient(server.url, retry=Retry(attempts=2, first_wait_s=0.1))
-        stream = client.stream(encode(silence(600.0), "mp3"))
+        stream = client.stream(encode(silence(300.0), "mp3"))
         next(stream)
         threading.Timer(0.2, os.kill, (server.pid, signal.SIGKILL)).start()
         with pytest.raises(UnavailableError, match=server.url):

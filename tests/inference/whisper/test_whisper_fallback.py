@@ -56,7 +56,7 @@ def test_each_window_falls_back_as_whisper_transcribe_does(
     embedded: LoadedWhisper, sounds: list[np.ndarray], windows: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(2)
-    noisy = [sound + rng.normal(0, level, len(sound)) for sound in sounds[:4] for level in (0.03, 0.3)]
+    noisy = [sound + rng.normal(0, level, len(sound)) for sound in sounds[:2] for level in (0.03, 0.3)]
     hard = [whisper.log_mel_spectrogram(whisper.pad_or_trim(sound.astype(np.float32))) for sound in noisy]
     log_mels = torch.cat([windows, torch.stack(hard)])
     expected = [chain(embedded.model, log_mel, monkeypatch) for log_mel in log_mels]

@@ -78,7 +78,7 @@ arrival = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(arrival, min_size=1, max_size=14), st.sampled_from([1, 3, 5]))
 def test_every_window_is_answered_once_and_as_if_it_were_alone(
     slots_by_number: dict[int, DecodingSlots],
