@@ -11,6 +11,7 @@ twice for each engine:
   after    windows with text that passes its own documented safeguard:
              ours            temperature fallback, openai-whisper's silence test, and the policy's gate of confidence
                              (text it doubts never blocks by itself)
+             ours-int8       the same, its products in int8
              openai-whisper  transcribe() with its defaults: fallback, and windows it takes for silence dropped
              faster-whisper  its default voice activity filter; its batches have no fallback and no thresholds
              transformers    fallback and thresholds with the values its documentation gives
@@ -46,7 +47,7 @@ from benchmarks.quality.words import normalised
 from benchmarks.throughput import EMBEDDED, PACKAGES, is_installed
 
 RESULT = ROOT / "benchmarks" / "results" / "hallucination.json"
-ENGINES = ("ours", "openai-whisper", "faster-whisper-int8", "faster-whisper-fp32", "transformers")
+ENGINES = ("ours", "ours-int8", "openai-whisper", "faster-whisper-int8", "faster-whisper-fp32", "transformers")
 
 
 def main() -> None:

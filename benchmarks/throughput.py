@@ -150,7 +150,8 @@ class Bench:
         weights.write(model, folder, for_transformers="transformers" in names, quantisations=quantisations)
 
     def _engines(self) -> list[str]:
-        return [name for name in self._options.engines if is_installed(name)]
+        names = [name for name in self._options.engines if is_installed(name)]
+        return [name for name in names if name != "ours-int8" or self._options.device == "cpu"]
 
     def _ours_apart(self) -> list[str]:
         return ["ours-static", "ours-encoder"] if "ours" in self._options.engines else []

@@ -17,6 +17,9 @@ from benchmarks.peers.worker import Outcome
 from benchmarks.quality.words import normalised
 
 
+_RATIOS = ("ours_is_times_as_fast", "ours-int8_is_times_as_fast")
+
+
 def figures(name: str, outcome: Outcome, tuning: dict[str, int], lengths: list[int] | None) -> dict[str, Any]:
     """An engine's line in the result. Raises EngineFailedError when it did not sample what was forced."""
     tokens = [int(one["n_tokens"]) for one in outcome.decoded]
@@ -60,8 +63,10 @@ def summary(dims: ModelDimensions, n_windows: int, engines: list[dict[str, Any]]
         if "best_s" in item:
             item["windows_per_s"] = round(n_windows / item["best_s"], 3)
             item["audio_s_per_s"] = round(n_windows * CHUNK_LENGTH / item["best_s"], 2)
-            if "ours" in best and not item["engine"].startswith("ours-"):
-                item["ours_is_times_as_fast"] = round(item["best_s"] / best["ours"], 2)
+            if item["engine"] in peers.COMPARED:
+                for ours, ratio in zip(("ours", "ours-int8"), _RATIOS, strict=True):
+                    if ours in best:
+                        item[ratio] = round(item["best_s"] / best[ours], 2)
     found: dict[str, Any] = {"windows": n_windows, "dims": asdict(dims), "engines": engines}
     if {"ours", "ours-static", "ours-encoder"} <= best.keys():
         encoder_s = best["ours-encoder"]
@@ -125,7 +130,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 def _run_lines(item: dict[str, Any]) -> list[str]:
     real = item["weights"] == "embedded"
-    heading = ["engine", "audio s/s", "windows/s", "ours is", "of the floor", "peak MiB", "tokens"]
+    heading = ["engine", "audio s/s", "windows/s", "ours is", "ours int8 is", "of the floor", "peak MiB", "tokens"]
     heading += ["same text", "WER"] if real else []
     title = f"**{item['shape']}** ({item['weights']} weights, {item['windows']} windows)"
     lines = [title, "", f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
@@ -137,7 +142,10 @@ def _run_lines(item: dict[str, Any]) -> list[str]:
             one["engine"],
             f"{one['audio_s_per_s']:.1f}",
             f"{one['windows_per_s']:.2f}",
-            f"{one['ours_is_times_as_fast']:.2f}×" if "ours_is_times_as_fast" in one else "",
+            *(
+                f"{one[key]:.2f}×" if key in one else ""
+                for key in ("ours_is_times_as_fast", "ours-int8_is_times_as_fast")
+            ),
             f"{one['share_of_floor']:.1%}",
             f"{one['peak_memory_mib']}",
             f"{one['tokens']}" if one["tokens"] else "",

@@ -78,6 +78,7 @@ class Peer:
 
 PEERS = {
     "ours": Peer("ours", "in-flight", ("torch",), "aircheck's engine: decoding slots, in-flight batching"),
+    "ours-int8": Peer("ours", "int8", ("torch",), "the same with its products in int8 (whisper_quantization)"),
     "ours-fp32": Peer("ours", "in-flight", ("torch",), "the same in fp32, whatever --dtype says"),
     "ours-static": Peer("ours", "static", ("torch",), "the same, a batch of `slots` windows at a time"),
     "ours-encoder": Peer("ours", "encoder", ("torch",), "the encoder of aircheck's engine alone"),
@@ -100,8 +101,10 @@ PEERS = {
         "hugging_face", "batch", ("transformers", "torch"), "WhisperForConditionalGeneration.generate, batched"
     ),
 }
-COMPARED = tuple(name for name in PEERS if not name.startswith("ours-"))
-"""Those that are compared by default; the rest of ours answer questions of their own."""
+APART = ("ours-fp32", "ours-static", "ours-encoder")
+"""Parts and forms of ours that answer questions of their own."""
+COMPARED = tuple(name for name in PEERS if name not in APART)
+"""Those that are compared by default."""
 
 
 def load(name: str, setup: Setup) -> Engine:

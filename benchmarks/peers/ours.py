@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,15 +22,14 @@ _SAMPLE_RATE_HZ = 16_000
 
 
 class Ours:
-    """`variant` is "in-flight", "static" or "encoder"."""
+    """`variant` is "in-flight", "int8" (in flight too), "static" or "encoder"."""
 
     def __init__(self, setup: Setup, variant: str) -> None:
         torch.set_num_threads(setup.threads)
         self._variant, self._slots = variant, setup.slots
-        self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), DTYPES[setup.dtype])
-        self._engine = WhisperEngine(
-            self._loaded, DecodingOptions(language="en", temperatures=(0.0,)), n_slots=setup.slots
-        )
+        dtype = torch.float32 if variant == "int8" else DTYPES[setup.dtype]
+        self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), dtype)
+        self._engine = self._start(DecodingOptions(language="en", temperatures=(0.0,)))
         self.notes: tuple[str, ...] = ()
         if variant == "static":
             self.notes = ("each batch of `slots` windows is waited for before the next is sent",)
@@ -54,9 +54,13 @@ class Ours:
     def gated(self, samples: Sequence[np.ndarray], log_mels: np.ndarray) -> list[str]:
         """Temperature fallback, openai-whisper's silence test, and the policy's gate: text it doubts does not count."""
         confidence = load_pack(ROOT / "server_config" / "policies" / "default.yaml").low_confidence
-        with WhisperEngine(self._loaded, DecodingOptions(language="en"), n_slots=self._slots) as engine:
+        with self._start(DecodingOptions(language="en")) as engine:
             found = engine.transcribe(log_mels, [len(one) / _SAMPLE_RATE_HZ for one in samples])
         return [" ".join(segment.text for segment in one.segments if not confidence.doubts(segment)) for one in found]
+
+    def _start(self, options: DecodingOptions) -> WhisperEngine:
+        quantization: Literal["int8", "none"] = "int8" if self._variant == "int8" else "none"
+        return WhisperEngine(self._loaded, options, n_slots=self._slots, quantization=quantization)
 
     def _decoded(self, window: DecodedWindow) -> Decoded:
         tokenizer = self._loaded.tokenizer

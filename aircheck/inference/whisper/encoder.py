@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from aircheck.inference.whisper.slot_decoder import joined, norm
+from aircheck.inference.whisper.slot_decoder import Product, joined, norm
 
 
 @dataclass(frozen=True)
@@ -18,20 +18,20 @@ class EncoderLayer:
     """One block of the encoder: its norms, and its four large products."""
 
     block: ResidualAttentionBlock
-    queries_keys_values: Callable[[Tensor], Tensor]  # [..., n_state] -> [..., 3 · n_state]
-    out: Callable[[Tensor], Tensor]
-    mlp_in: Callable[[Tensor], Tensor]
-    mlp_out: Callable[[Tensor], Tensor]
+    queries_keys_values: Product  # [..., n_state] -> [..., 3 · n_state]
+    out: Product
+    mlp_in: Product
+    mlp_out: Product
 
     @classmethod
     def of(cls, block: ResidualAttentionBlock) -> EncoderLayer:
         attn = block.attn
         return cls(block, joined([attn.query, attn.key, attn.value]), attn.out, block.mlp[0], block.mlp[2])
 
-    def mapped(self, change: Callable[[nn.Linear], Callable[[Tensor], Tensor]]) -> EncoderLayer:
-        """The layer with its products changed."""
+    def mapped(self, product: Callable[[nn.Linear], Product]) -> EncoderLayer:
+        """The layer with its products computed so."""
         names = ("queries_keys_values", "out", "mlp_in", "mlp_out")
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+        return replace(self, **{name: product(getattr(self, name)) for name in names})
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, position, n_state] -> the same"""

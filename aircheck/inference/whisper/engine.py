@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,14 +19,15 @@ from whisper.audio import CHUNK_LENGTH, N_FRAMES
 from whisper.model import ModelDimensions
 
 from aircheck.inference.device import fast_dtype
-from aircheck.inference.whisper import fp8
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
 from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, quantize, require_int8
 from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
 from aircheck.inference.whisper.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.slot_cache import SlotCache
+from aircheck.inference.whisper.slot_decoder import SlotDecoder
 from aircheck.inference.whisper.slots import DecodingSlots
 
 __all__ = ["EngineBusyError", "EngineClosedError", "WhisperEngine", "Window", "WindowError", "select_dtype"]
@@ -58,22 +60,27 @@ class WhisperEngine:
         options: DecodingOptions | None = None,
         n_slots: int | None = None,
         max_waiting: int | None = None,
-        fp8_encoder: bool = False,
+        quantization: Literal["none", "int8", "fp8"] = "none",
     ) -> None:
-        """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; Fp8AccuracyError.
+        """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; QuantizationError.
 
         n_slots : windows decoded at a time; None is as many as memory allows, at most 16 on a CPU and 256 on a GPU
         max_waiting : windows in the queue when it is full; None is two for every slot
-        fp8_encoder : compute the encoder in FP8, which wants a Hopper GPU or later
+        quantization : compute products in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a Hopper GPU
         """
         self._whisper = whisper
         options = options or DecodingOptions()
         n_slots = n_slots or default_slots(whisper.model.dims, whisper.model.device, self.dtype)
-        device, encoder = whisper.model.device, WindowEncoder(whisper.model.encoder)
-        if fp8_encoder:
-            fp8.use(encoder, whisper.model.dims.n_mels, device)
+        model, device = whisper.model, whisper.model.device
+        encoder, decoder = WindowEncoder(model.encoder), None
+        if quantization == "int8":
+            require_int8(device)
+            quantize(encoder, Int8Linear, model.dims.n_mels, device)
+            decoder = SlotDecoder(model.decoder, Int8Linear)
+        elif quantization == "fp8":
+            quantize(encoder, Fp8Linear, model.dims.n_mels, device)
         kind = GraphedSlots if device.type == "cuda" else DecodingSlots
-        self._slots = kind(whisper.model, options, n_slots, encoder)
+        self._slots = kind(model, options, n_slots, encoder, decoder)
         self._scheduler = Scheduler(self._slots)
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * n_slots
         self._arrived: list[Job] = []

@@ -17,6 +17,7 @@ from torch import Tensor
 from whisper.model import Whisper
 
 from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.slot_decoder import SlotDecoder
 from aircheck.inference.whisper.slots import DecodingSlots, EncodedWindow, Encoder, StepReport
 
 _FEWEST_SLOTS = 8
@@ -30,8 +31,15 @@ class GraphedSlots(DecodingSlots):
     lag = 2
     encode_ahead = 16
 
-    def __init__(self, model: Whisper, options: DecodingOptions, n_slots: int, encoder: Encoder | None = None) -> None:
-        super().__init__(model, options, n_slots, encoder)
+    def __init__(
+        self,
+        model: Whisper,
+        options: DecodingOptions,
+        n_slots: int,
+        encoder: Encoder | None = None,
+        decoder: SlotDecoder | None = None,
+    ) -> None:
+        super().__init__(model, options, n_slots, encoder, decoder)
         self.encode_batch = 16
         self._is_cuda = self.device.type == "cuda"
         self._encoding = torch.cuda.Stream(self.device) if self._is_cuda else None

@@ -15,8 +15,8 @@ class SlotCache:
     """Of the text said so far, filled up to each slot's position, and of the audio, written when a window comes in.
 
     own : [layer, key or value, slot, head, position, D]
-    cross_keys : [layer, slot, head, D, n_audio_ctx]; transposed, which a single query reads in half the time on a CPU
-    cross_values : [layer, slot, head, n_audio_ctx, D]
+    cross : [layer, key or value, slot, head, n_audio_ctx, D]; on a CPU position by position beside each other in
+            memory, which a single query reads in 0.55 (keys) and 0.7 (values) of the time; a GPU wants it the other way
     """
 
     def __init__(
@@ -26,19 +26,18 @@ class SlotCache:
         d_head = dims.n_text_state // n_head
         # zeros, not empty: a key that is masked must still be a number
         self.own = torch.zeros(n_layer, 2, n_slots, n_head, n_positions, d_head, dtype=dtype, device=device)
-        self.cross_keys = torch.zeros(n_layer, n_slots, n_head, d_head, n_audio, dtype=dtype, device=device)
-        self.cross_values = torch.zeros(n_layer, n_slots, n_head, n_audio, d_head, dtype=dtype, device=device)
+        shape = (d_head, n_audio) if device.type == "cpu" else (n_audio, d_head)
+        cross = torch.zeros(n_layer, 2, n_slots, n_head, *shape, dtype=dtype, device=device)
+        self.cross = cross.transpose(-1, -2) if device.type == "cpu" else cross
 
     def fill(self, slot: int, cross: Tensor) -> None:
         """Put a window's cross-attention keys and values, [layer, 2, head, n_audio_ctx, D], into a slot."""
-        self.cross_keys[:, slot].copy_(cross[:, 0].transpose(-1, -2))
-        self.cross_values[:, slot].copy_(cross[:, 1])
+        self.cross[:, :, slot] = cross
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of a slot, and its audio, over another's."""
         self.own[:, :, target, :, :length] = self.own[:, :, source, :, :length]
-        for cross in (self.cross_keys, self.cross_values):
-            cross[:, target] = cross[:, source]
+        self.cross[:, :, target] = self.cross[:, :, source]
 
     @staticmethod
     def bytes_per_slot(dims: ModelDimensions, n_positions: int, dtype: torch.dtype) -> int:

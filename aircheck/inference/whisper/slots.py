@@ -60,8 +60,15 @@ class DecodingSlots:
     lag = 0  # steps that the host may run ahead of their reports; none where a step is over when it returns
     encode_ahead = 0  # windows for which there is no slot yet, but which are encoded all the same
 
-    def __init__(self, model: Whisper, options: DecodingOptions, n_slots: int, encoder: Encoder | None = None) -> None:
-        """encoder: instead of the model's own.
+    def __init__(
+        self,
+        model: Whisper,
+        options: DecodingOptions,
+        n_slots: int,
+        encoder: Encoder | None = None,
+        decoder: SlotDecoder | None = None,
+    ) -> None:
+        """encoder, decoder: instead of the model's own.
 
         Raises UnsupportedLanguageError; ValueError for a token limit that the model has no room for."""
         language = verified_language(model, options.language)
@@ -82,7 +89,7 @@ class DecodingSlots:
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
         self._model = model
         self._encoder = encoder or WindowEncoder(model.encoder)
-        self._decoder = SlotDecoder(model.decoder)
+        self._decoder = decoder or SlotDecoder(model.decoder)
         self._cache = SlotCache(dims, n_slots, self._n_positions, self._dtype, self.device)
         self._state = SlotState.create(n_slots, self.device)
         self._rules = TokenRules(
@@ -144,8 +151,7 @@ class DecodingSlots:
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
     ) -> list[tuple[Word, ...]]:
         """When each word of the texts said in these slots is said."""
-        keys, values = (cross[:, list(slots)] for cross in (self._cache.cross_keys, self._cache.cross_values))
-        return align(self._model, self.tokenizer, keys, values, windows, durations_s)
+        return align(self._model, self.tokenizer, self._cache.cross[:, :, list(slots)], windows, durations_s)
 
     def _index(self, slots: Sequence[int]) -> Tensor | None:
         return torch.tensor(slots, device=self.device) if slots else None

@@ -31,14 +31,13 @@ _LONGEST_MEDIAN_S = 0.7
 def align(
     model: Whisper,
     tokenizer: Tokenizer,
-    cross_keys: Tensor,
-    cross_values: Tensor,
+    cross: Tensor,
     windows: Sequence[DecodedWindow],
     durations_s: Sequence[float],
 ) -> list[tuple[Word, ...]]:
     """The words of each window's text, in order; none for a window without text.
 
-    cross_keys, cross_values : what the decoder looks up in the n windows' audio, as in `SlotCache`
+    cross : keys and values of the n windows' audio, [layer, 2, n, head, n_audio_ctx, D]
     """
     words: list[tuple[Word, ...]] = [() for _ in windows]
     texts = [[token for token in window.tokens if token < tokenizer.eot] for window in windows]
@@ -49,8 +48,8 @@ def align(
     prompts = [[*of_row.sot_sequence, of_row.no_timestamps] for of_row in tokenizers]
     tokens = [[*prompt, *texts[row], tokenizer.eot] for prompt, row in zip(prompts, rows, strict=True)]
     longest = max(map(len, tokens))
-    padded = torch.tensor([line + [tokenizer.eot] * (longest - len(line)) for line in tokens], device=cross_keys.device)
-    logits, attention = _read(model, padded, cross_keys[:, rows], cross_values[:, rows])
+    padded = torch.tensor([line + [tokenizer.eot] * (longest - len(line)) for line in tokens], device=cross.device)
+    logits, attention = _read(model, padded, cross[:, :, rows])
     for at, row in enumerate(rows):
         n_prompt, n_text, n_frames = len(prompts[at]), len(texts[row]), round(durations_s[row] * FRAMES_PER_SECOND)
         # what stands before a token predicts it
@@ -62,7 +61,7 @@ def align(
     return words
 
 
-def _read(model: Whisper, tokens: Tensor, cross_keys: Tensor, cross_values: Tensor) -> tuple[Tensor, Tensor]:
+def _read(model: Whisper, tokens: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:
     """Teacher-forced decoder. tokens: [n, T] -> fp32 logits [n, T, n_vocab], fp32 scores of the alignment heads
     [heads, n, T, n_audio_ctx].
     """
@@ -73,8 +72,8 @@ def _read(model: Whisper, tokens: Tensor, cross_keys: Tensor, cross_values: Tens
     for index, block in enumerate(decoder.blocks):
         x = x + _own_attention(block, norm(block.attn_ln, x))
         query = _heads(block.cross_attn.query(norm(block.cross_attn_ln, x)), block.cross_attn.n_head)
-        keys, values = cross_keys[index], cross_values[index]
-        weights = (query * query.shape[-1] ** -0.5 @ keys).float()  # [n, head, T, n_audio_ctx]
+        keys, values = cross[index]
+        weights = (query * query.shape[-1] ** -0.5 @ keys.transpose(-1, -2)).float()  # [n, head, T, n_audio_ctx]
         scores.append(weights[:, wanted[index]].transpose(0, 1))
         mixed = weights.softmax(dim=-1).to(values.dtype) @ values
         x = x + block.cross_attn.out(mixed.transpose(1, 2).flatten(2))

@@ -35,7 +35,7 @@ class TritonPythonModel:
             DecodingOptions.of(settings),
             n_slots=settings.whisper_slots or None,
             max_waiting=settings.whisper_max_waiting,
-            fp8_encoder=settings.whisper_fp8_encoder,
+            quantization=settings.whisper_quantization,
         )
         self.pending = PendingRequests(self.engine)
 

@@ -1,0 +1,106 @@
+"""Whisper's products in 8 bits. torch multiplies 8-bit floats on a CPU too, slowly, so both are tested anywhere."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from whisper.model import Whisper
+
+from aircheck.inference.whisper import quantization
+from aircheck.inference.whisper.checkpoint import LoadedWhisper
+from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.engine import WhisperEngine, Window
+from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, QuantizationError, quantize
+from support.whisper_models import CPU, random_whisper
+
+FORMATS = [(Int8Linear, torch.float32), (Int8Linear, torch.bfloat16), (Fp8Linear, torch.bfloat16)]
+
+
+@pytest.fixture
+def model() -> Whisper:
+    return copy.deepcopy(random_whisper(80, 51864)).bfloat16()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("product", "dtype"), FORMATS)
+def test_a_layer_in_8_bits_is_near_the_layer_it_stands_for(product: type, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(256, 512).to(dtype)
+    x = torch.randn(3, 50, 256).to(dtype)
+    expected, ours = linear(x), product(linear)(x)
+    assert ours.shape == expected.shape
+    assert ours.dtype is dtype
+    assert 0 < (ours.float() - expected.float()).norm() / expected.float().norm() < 0.05
+
+
+@torch.inference_mode()
+def test_a_row_in_int8_does_not_depend_on_the_rows_beside_it() -> None:
+    torch.manual_seed(0)
+    linear = Int8Linear(torch.nn.Linear(64, 96))
+    loud, quiet = torch.randn(1, 64) * 1e4, torch.randn(1, 64) * 1e-3
+    together = linear(torch.cat([loud, quiet]))
+    assert torch.equal(together, torch.cat([linear(loud), linear(quiet)]))
+
+
+@torch.inference_mode()
+def test_silence_and_absent_weights_stay_zero_in_int8() -> None:
+    linear = torch.nn.Linear(64, 4)
+    linear.weight[1] = 0
+    zeros, noise = torch.zeros(1, 64), torch.randn(1, 64)
+    assert torch.equal(Int8Linear(linear)(zeros)[0], linear.bias)
+    assert Int8Linear(linear)(noise)[0, 1] == linear.bias[1]
+
+
+@torch.inference_mode()
+def test_sums_in_int8_do_not_overflow() -> None:
+    """Pairs of products are added in 16 bits on CPUs without VNNI; the largest ones must fit."""
+    linear = torch.nn.Linear(512, 8, bias=False)
+    linear.weight.fill_(1.0)
+    assert Int8Linear(linear)(torch.ones(1, 512))[0] == pytest.approx([512.0] * 8, rel=1e-3)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("product", [Int8Linear, Fp8Linear])
+def test_the_quantized_encoder_is_measured_against_itself(model: Whisper, product: type) -> None:
+    encoder, log_mel = WindowEncoder(model.encoder), torch.randn(1, 80, 3000)
+    before = encoder.encode(log_mel)
+    error = quantize(encoder, product, 80, CPU)
+    assert 0 < error < quantization.LARGEST_ERROR
+    assert not torch.equal(encoder.encode(log_mel), before)
+
+
+@torch.inference_mode()
+def test_an_encoder_that_does_not_bear_it_is_refused_and_left_as_it_was(
+    model: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, log_mel = WindowEncoder(model.encoder), torch.randn(1, 80, 3000)
+    before = encoder.encode(log_mel)
+    monkeypatch.setattr(quantization, "LARGEST_ERROR", 1e-4)
+    with pytest.raises(QuantizationError, match="whisper_quantization"):
+        quantize(encoder, Fp8Linear, 80, CPU)
+    torch.testing.assert_close(encoder.encode(log_mel), before)
+
+
+def test_int8_is_refused_where_it_cannot_be_computed() -> None:
+    with pytest.raises(QuantizationError, match=r"int8.*x86"):
+        quantization.require_int8(torch.device("cuda"))
+
+
+def test_the_engine_in_int8_says_what_it_says_in_fp32_whatever_shares_the_batch(
+    embedded: LoadedWhisper, windows: Tensor
+) -> None:
+    """Speech and silence: on noise, no two precisions need agree."""
+    speech = [Window(windows[index], 30.0) for index in (0, 1, 2, 3, 6)]
+    with WhisperEngine(embedded, n_slots=4) as plain:
+        expected = plain.decode(speech)
+    with WhisperEngine(embedded, n_slots=4, quantization="int8") as engine:
+        found = engine.decode(speech)
+        alone = [engine.decode([window])[0] for window in speech]
+    for window, by_itself in zip(found, alone, strict=True):
+        assert window.tokens == by_itself.tokens
+        assert window.avg_logprob == pytest.approx(by_itself.avg_logprob, abs=1e-4)
+    same = [ours.tokens == theirs.tokens for ours, theirs in zip(found, expected, strict=True)]
+    assert sum(same) >= 3
