@@ -16,7 +16,6 @@ from benchmarks.peers.weights import MULTILINGUAL
 from benchmarks.peers.worker import Outcome
 from benchmarks.quality.words import normalised
 
-
 _RATIOS = ("ours_is_times_as_fast", "ours-int8_is_times_as_fast")
 
 
