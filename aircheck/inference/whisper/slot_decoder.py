@@ -53,9 +53,9 @@ class SlotDecoder:
             query, key, value = layer.own(x).unflatten(-1, (3, self._n_head, -1)).unbind(1)  # [n, head, D] each
             own[0, rows, :, positions] = key
             own[1, rows, :, positions] = value
-            x = x + layer.own_out(attend(query, *own[..., :length, :], mask))
+            x = x + layer.own_out(attend(query, own[0, :, :, :length], own[1, :, :, :length], mask))
             query = layer.cross(x).unflatten(-1, (self._n_head, -1))
-            x = x + layer.cross_out(attend(query, *cross, None))
+            x = x + layer.cross_out(attend(query, cross[0], cross[1], None))
             x = x + layer.mlp(x)
         return self._logits(norm(decoder.ln, x)).contiguous().float()
 
@@ -124,9 +124,10 @@ def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
 
 def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """The layer of these weights, [out, in], which are not copied."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     linear.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    linear.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias, requires_grad=False)
     return linear
 
 
