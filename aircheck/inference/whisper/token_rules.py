@@ -139,14 +139,14 @@ class TokenRules:
         stamps.masked_fill_((self._timestamps < earliest[:, None]) | (self._timestamps > latest[:, None]), NEG_INF)
 
         plain_best, plain_index = plain.max(dim=-1)
-        plain_total = (plain - plain_best[:, None]).exp_().sum(dim=-1).log_() + plain_best
+        plain_total = log_sum_exp(plain, plain_best)
         special_best, special_index = special.max(dim=-1)
         stamp_best, stamp_index = stamps.max(dim=-1)
         plain_best, plain_total = plain_best.masked_fill(closed, NEG_INF), plain_total.masked_fill(closed, NEG_INF)
         text_best = torch.maximum(plain_best, special_best)
         text_index = torch.where(plain_best >= special_best, plain_index, special_index + self.eot)
-        text_total = torch.logaddexp(plain_total, special.logsumexp(dim=-1))
-        stamp_total = stamps.logsumexp(dim=-1)
+        text_total = torch.logaddexp(plain_total, log_sum_exp(special, special_best))
+        stamp_total = log_sum_exp(stamps, stamp_best)
 
         # if timestamps together are likelier than any one other token, it is a timestamp
         is_timestamp = (stamp_total > text_best) | first
@@ -193,6 +193,16 @@ class TokenRules:
         drawn = torch.where(temperatures > 0, drawn, tokens[slots])
         tokens[slots] = drawn
         best[slots] = allowed.gather(1, drawn[:, None])[:, 0]
+
+
+def log_sum_exp(x: Tensor, largest: Tensor) -> Tensor:
+    """log Σ exp x of each row, [n, m] -> [n], whose largest values are known; far below zero where all are -inf.
+
+    What is less than the largest by 80 is nothing in fp32, but its exponential, a subnormal number, takes a CPU ten
+    times as long as another.
+    """
+    largest = largest.clamp(min=-1e30)
+    return (x - largest[:, None]).clamp_(min=-80).exp_().sum(dim=-1).log_() + largest
 
 
 def suppressed_tokens(tokenizer: Tokenizer) -> list[int]:
