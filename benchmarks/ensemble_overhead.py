@@ -25,10 +25,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.checkpoint import load
 from aircheck.inference.whisper.engine import WhisperEngine, Window, select_dtype
 from aircheck.inference.whisper.options import DecodingOptions
@@ -101,13 +102,14 @@ def compared(
 
 def bare_windows_per_s(settings: Settings, clips: list[Clip], seconds: float) -> float:
     """The engine alone, as the model `whisper` sets it up, with its queue kept full."""
-    set_threads(settings.torch_threads)
+    torch.set_num_threads(1)  # the engine's own thread uses them all
     device = select_device(settings.device, {})
     whisper = load(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=EMBEDDED)
     log_mels = log_mels_of([clip.samples for clip in clips], whisper.model.dims.n_mels)
     windows = [Window(log_mel, clip.duration_s) for log_mel, clip in zip(log_mels, clips, strict=True)]
     slots = settings.whisper_slots or None
-    with WhisperEngine(whisper, DecodingOptions.of(settings), n_slots=slots) as engine:
+    threads = cpu_threads(settings.torch_threads)
+    with WhisperEngine(whisper, DecodingOptions.of(settings), n_slots=slots, threads=threads) as engine:
         engine.decode(windows[:_WARM_UP_CLIPS])
         # as for the ensemble: the clock starts when the slots are full, and only windows answered under it count
         started = time.monotonic() + seconds * _RAMP

@@ -17,7 +17,7 @@ import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +26,9 @@ from rich.markdown import Markdown
 from rich.progress import track
 
 from aircheck.inference.whisper.checkpoint import load
-from aircheck.inference.whisper.engine import DTYPES, WhisperEngine
+from aircheck.inference.whisper.engine import WhisperEngine
 from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.quantization import Quantization
 from aircheck.settings import ROOT
 from benchmarks import hardware
 from benchmarks.peers.windows import LIMITS, clip_windows, log_mels_of
@@ -36,7 +37,14 @@ from benchmarks.throughput_report import agreement
 from preprocessing.windows import Episode
 
 RESULT = ROOT / "benchmarks" / "results" / "precision.json"
-PRECISIONS = {"cpu": ("bf16", "int8"), "cuda": ("bf16", "fp16", "fp8")}
+PRECISIONS: dict[str, tuple[torch.dtype, Quantization]] = {
+    "fp32": (torch.float32, "none"),
+    "bf16": (torch.bfloat16, "none"),
+    "fp16": (torch.float16, "none"),
+    "int8": (torch.float32, "int8"),
+    "fp8": (torch.bfloat16, "fp8"),
+}
+OF_DEVICE = {"cpu": ("bf16", "int8"), "cuda": ("bf16", "fp16", "fp8")}
 PACKAGES = ("torch", "openai-whisper", "numpy")
 
 
@@ -57,7 +65,7 @@ def main() -> None:
         "precisions": {},
     }
     reference = texts(asked.whisper, "fp32", samples, device)
-    for precision in track(asked.precisions or PRECISIONS[device.type], "precisions", console=console):
+    for precision in track(asked.precisions or OF_DEVICE[device.type], "precisions", console=console):
         found = texts(asked.whisper, precision, samples, device)
         lines, first = {"all": agreement(reference, found)}, 0
         for kind, windows in kinds.items():
@@ -87,10 +95,7 @@ def recorded(paths: Sequence[Path]) -> dict[str, list[np.ndarray]]:
 
 def texts(whisper: str, precision: str, samples: Sequence[np.ndarray], device: torch.device) -> list[str]:
     """What each window says in a precision, greedily."""
-    quantization: Literal["none", "int8", "fp8"] = "int8" if precision == "int8" else "none"
-    if precision == "fp8":
-        quantization = "fp8"
-    dtype = DTYPES.get(precision, torch.bfloat16 if precision == "fp8" else torch.float32)
+    dtype, quantization = PRECISIONS[precision]
     loaded = load(whisper, device, dtype, embedded=EMBEDDED)
     options = DecodingOptions(language="en", temperatures=(0.0,))
     log_mels = log_mels_of(samples, loaded.model.dims.n_mels)
@@ -124,9 +129,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("recordings", type=Path, nargs="*", help="audio files; default: the committed windows")
     parser.add_argument("--whisper", default="embedded", help="'embedded', or a checkpoint, as the setting `whisper`")
-    parser.add_argument(
-        "--precisions", nargs="+", choices=sorted({*PRECISIONS["cpu"], *PRECISIONS["cuda"]}), help="default: all here"
-    )
+    parser.add_argument("--precisions", nargs="+", choices=tuple(PRECISIONS), help="default: all here")
     parser.add_argument("--windows", type=int, default=216, help="committed windows, about (9 to 1000)")
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--show", type=Path, metavar="RESULT.json", help="only print the table of an earlier result")

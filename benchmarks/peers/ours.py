@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ import torch
 from aircheck.inference.whisper.checkpoint import load as load_checkpoint
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.quantization import Quantization
 from aircheck.policy.packs import load_pack
 from aircheck.settings import ROOT
 from benchmarks.peers import Decoded, Setup, batches
@@ -25,8 +25,8 @@ class Ours:
     """`variant` is "in-flight", "int8" (in flight too), "static" or "encoder"."""
 
     def __init__(self, setup: Setup, variant: str) -> None:
-        torch.set_num_threads(setup.threads)
-        self._variant, self._slots = variant, setup.slots
+        torch.set_num_threads(1)  # the engine's own thread uses them all
+        self._variant, self._slots, self._threads = variant, setup.slots, setup.threads
         dtype = torch.float32 if variant == "int8" else DTYPES[setup.dtype]
         self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), dtype)
         self._engine = self._start(DecodingOptions(language="en", temperatures=(0.0,)))
@@ -59,8 +59,10 @@ class Ours:
         return [" ".join(segment.text for segment in one.segments if not confidence.doubts(segment)) for one in found]
 
     def _start(self, options: DecodingOptions) -> WhisperEngine:
-        quantization: Literal["int8", "none"] = "int8" if self._variant == "int8" else "none"
-        return WhisperEngine(self._loaded, options, n_slots=self._slots, quantization=quantization)
+        quantization: Quantization = "int8" if self._variant == "int8" else "none"
+        return WhisperEngine(
+            self._loaded, options, n_slots=self._slots, quantization=quantization, threads=self._threads
+        )
 
     def _decoded(self, window: DecodedWindow) -> Decoded:
         tokenizer = self._loaded.tokenizer

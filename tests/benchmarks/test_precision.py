@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 from aircheck.settings import ROOT
-from support.audio import encode
+from support.audio import wav
 from support.speech import speak
 
 
 def test_it_compares_a_precision_with_fp32_on_recordings(tmp_path: Path) -> None:
     recording, result = tmp_path / "talk.wav", tmp_path / "result.json"
-    recording.write_bytes(encode(speak("the old house at the end of the street has been sold twice"), "wav"))
+    recording.write_bytes(wav(speak("the old house at the end of the street has been sold twice")))
     command = [sys.executable, "-m", "benchmarks.precision", str(recording), "--precisions", "int8"]
     done = subprocess.run([*command, "--out", str(result)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,10 @@
 """Windows in, transcripts out: the scheduler on a thread of its own, behind a bounded queue.
 
 What a window says does not depend on the windows beside it, nor on the order in which they come.
+
+On a CPU the engine's thread should be the only one of its process in which torch uses several threads: for more threads
+in all than there are cores, libgomp lets each sleep at the end of every operator, and waking them made a decoder step
+1.3 to 2 times as long (two cores). So load the model with torch.set_num_threads(1), and tell the engine its `threads`.
 """
 
 from __future__ import annotations
@@ -9,21 +13,21 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from whisper.audio import CHUNK_LENGTH, N_FRAMES
-from whisper.model import ModelDimensions
+from whisper.model import ModelDimensions, Whisper
 
 from aircheck.inference.device import fast_dtype
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
 from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, quantize, require_int8
+from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, Quantization, quantize, require_int8
 from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
 from aircheck.inference.whisper.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.slot_cache import SlotCache
@@ -60,35 +64,31 @@ class WhisperEngine:
         options: DecodingOptions | None = None,
         n_slots: int | None = None,
         max_waiting: int | None = None,
-        quantization: Literal["none", "int8", "fp8"] = "none",
+        quantization: Quantization = "none",
+        threads: int | None = None,
     ) -> None:
         """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; QuantizationError.
 
         n_slots : windows decoded at a time; None is as many as memory allows, at most 16 on a CPU and 256 on a GPU
         max_waiting : windows in the queue when it is full; None is two for every slot
         quantization : compute products in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a Hopper GPU
+        threads : CPU threads; None is as many as torch uses in the caller's thread
         """
         self._whisper = whisper
-        options = options or DecodingOptions()
         n_slots = n_slots or default_slots(whisper.model.dims, whisper.model.device, self.dtype)
-        model, device = whisper.model, whisper.model.device
-        encoder, decoder = WindowEncoder(model.encoder), None
-        if quantization == "int8":
-            require_int8(device)
-            quantize(encoder, Int8Linear, model.dims.n_mels, device)
-            decoder = SlotDecoder(model.decoder, Int8Linear)
-        elif quantization == "fp8":
-            quantize(encoder, Fp8Linear, model.dims.n_mels, device)
-        kind = GraphedSlots if device.type == "cuda" else DecodingSlots
-        self._slots = kind(model, options, n_slots, encoder, decoder)
-        self._scheduler = Scheduler(self._slots)
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * n_slots
         self._arrived: list[Job] = []
         self._changed = threading.Condition()  # guards `_arrived`, `_n_waiting` and `_is_closed`
         self._n_waiting = 0
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="whisper-engine", daemon=True)
+        self._slots: DecodingSlots
+        self._scheduler: Scheduler
+        self._build = partial(_slots, whisper.model, options or DecodingOptions(), n_slots, quantization)
+        self._n_threads = threads or torch.get_num_threads()
+        self._is_built: Future[None] = Future()
         self._thread.start()
+        self._is_built.result()  # raises what went wrong
 
     @property
     def name(self) -> str:
@@ -195,7 +195,14 @@ class WhisperEngine:
         self.close()
 
     def _run(self) -> None:
-        scheduler = self._scheduler
+        torch.set_num_threads(self._n_threads)  # of this thread
+        try:
+            self._slots = self._build()
+            scheduler = self._scheduler = Scheduler(self._slots)
+        except Exception as error:  # the caller's to hear
+            self._is_built.set_exception(error)
+            return
+        self._is_built.set_result(None)
         while self._take_arrived():
             try:
                 scheduler.iterate()
@@ -217,6 +224,18 @@ class WhisperEngine:
     def _count_waiting(self) -> None:
         self._n_waiting = self._scheduler.n_waiting + len(self._arrived)
         self._changed.notify_all()
+
+
+def _slots(model: Whisper, options: DecodingOptions, n_slots: int, quantization: Quantization) -> DecodingSlots:
+    encoder, decoder = WindowEncoder(model.encoder), None
+    if quantization == "int8":
+        require_int8(model.device)
+        quantize(encoder, Int8Linear, model.dims.n_mels, model.device)
+        decoder = SlotDecoder(model.decoder, Int8Linear)
+    elif quantization == "fp8":
+        quantize(encoder, Fp8Linear, model.dims.n_mels, model.device)
+    kind = GraphedSlots if model.device.type == "cuda" else DecodingSlots
+    return kind(model, options, n_slots, encoder, decoder)
 
 
 def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype) -> int:

@@ -6,6 +6,7 @@ Whether a model bears that is measured when it is loaded, not assumed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from whisper.audio import N_SAMPLES, SAMPLE_RATE, log_mel_spectrogram
 
 from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.slot_decoder import Product
+
+Quantization = Literal["none", "int8", "fp8"]
 
 LARGEST_ERROR = 0.1
 """Of the audio features, relative to the same encoder's without quantization; some 0.05 is the formats' own noise."""

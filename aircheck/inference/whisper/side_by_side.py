@@ -17,22 +17,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The function of each item, in their order; each has an equal share of the caller's torch threads."""
-    n_threads = torch.get_num_threads()
-    if len(items) <= 1 or n_threads == 1:
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], n_threads: int) -> list[Result]:
+    """The function of each item, in their order, a thread each; fewer items than threads are done in turn, on all."""
+    if n_threads == 1 or len(items) < n_threads:
         return [function(item) for item in items]
-    share = max(1, n_threads // len(items))
 
     def run(item: Item) -> Result:
-        torch.set_num_threads(share)  # of this thread
+        torch.set_num_threads(1)  # of this thread
         with torch.inference_mode():
             return function(item)
 
     try:
         return list(_pool(n_threads).map(run, items))
     finally:
-        torch.set_num_threads(n_threads)  # a thread that starts later takes over what was set last
+        torch.set_num_threads(n_threads)  # MKL's number is that of the whole process
 
 
 @cache

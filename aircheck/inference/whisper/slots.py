@@ -75,7 +75,8 @@ class DecodingSlots:
         dims, self.device = model.dims, model.device
         self.options = options
         self.n_slots = n_slots
-        self.encode_batch = torch.get_num_threads()  # windows encoded at once
+        self._n_threads = torch.get_num_threads()
+        self.encode_batch = self._n_threads  # windows encoded at once
         self.tokenizer: Tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
         )
@@ -110,11 +111,11 @@ class DecodingSlots:
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
         """Log-mels [n_mels, 3000] to what the decoder looks up."""
-        return side_by_side(self._encoded, [torch.as_tensor(log_mel)[None] for log_mel in log_mels])
+        return side_by_side(self._encoded, [torch.as_tensor(log_mel)[None] for log_mel in log_mels], self._n_threads)
 
     def encode_audio(self, log_mels: Tensor) -> Tensor:
         """fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
-        return torch.cat(side_by_side(self._encoder.encode, log_mels.to(self.device).split(1)))
+        return torch.cat(side_by_side(self._encoder.encode, log_mels.to(self.device).split(1), self._n_threads))
 
     def _encoded(self, log_mel: Tensor) -> EncodedWindow:
         return EncodedWindow(self._decoder.cross_keys_values(self._encoder.encode(log_mel.to(self.device))[0]))

@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings
-from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.checkpoint import load
 from aircheck.inference.whisper.engine import EngineBusyError, WhisperEngine, Window, WindowError, select_dtype
 from aircheck.inference.whisper.options import DecodingOptions
@@ -26,7 +27,7 @@ EMBEDDED_CHECKPOINT = Path(__file__).parent / "whisper.safetensors"
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         settings = Settings.load()
-        set_threads(settings.torch_threads)
+        torch.set_num_threads(1)  # the engine's own thread uses them all; its module says why
         device = select_device(settings.device, args)
         dtype = select_dtype(settings.whisper_dtype, device)
         whisper = load(settings.whisper, device, dtype, embedded=EMBEDDED_CHECKPOINT)
@@ -36,6 +37,7 @@ class TritonPythonModel:
             n_slots=settings.whisper_slots or None,
             max_waiting=settings.whisper_max_waiting,
             quantization=settings.whisper_quantization,
+            threads=cpu_threads(settings.torch_threads),
         )
         self.pending = PendingRequests(self.engine)
 
