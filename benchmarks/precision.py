@@ -5,7 +5,7 @@
 
 Without recordings: windows of the committed clips, each also cut off somewhere, and synthesised sounds without speech
 (these need the packages of development). Decoded greedily, at temperature 0. A precision is what the setting
-`whisper_dtype` or `whisper_quantization` calls it. Where a CPU emulates bf16, that takes some ten times as long; the
+`whisper_dtype` or `whisper_quantization` calls it. Where a CPU emulates bf16, that takes several times as long; the
 text is the same.
 """
 
@@ -139,6 +139,9 @@ def _parse() -> argparse.Namespace:
         parser.exit()
     if not 9 <= asked.windows <= 1000:
         parser.error(f"--windows {asked.windows}: between 9 and 1000")
+    for path in asked.recordings:
+        if not path.is_file():
+            parser.error(f"{path}: no such file")
     return asked
 
 

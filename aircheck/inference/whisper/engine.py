@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
@@ -81,14 +81,12 @@ class WhisperEngine:
         self._changed = threading.Condition()  # guards `_arrived`, `_n_waiting` and `_is_closed`
         self._n_waiting = 0
         self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="whisper-engine", daemon=True)
-        self._slots: DecodingSlots
-        self._scheduler: Scheduler
-        self._build = partial(_slots, whisper.model, options or DecodingOptions(), n_slots, quantization)
-        self._n_threads = threads or torch.get_num_threads()
-        self._is_built: Future[None] = Future()
+        build = partial(_slots, whisper.model, options or DecodingOptions(), n_slots, quantization)
+        built: Future[Scheduler] = Future()
+        arguments = (build, threads or torch.get_num_threads(), built)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="whisper-engine", daemon=True)
         self._thread.start()
-        self._is_built.result()  # raises what went wrong
+        self._slots = built.result().slots  # raises what went wrong
 
     @property
     def name(self) -> str:
@@ -194,35 +192,36 @@ class WhisperEngine:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _run(self) -> None:
-        torch.set_num_threads(self._n_threads)  # of this thread
+    def _run(self, build: Callable[[], DecodingSlots], n_threads: int, built: Future[Scheduler]) -> None:
+        torch.set_num_threads(n_threads)  # of this thread
         try:
-            self._slots = self._build()
-            scheduler = self._scheduler = Scheduler(self._slots)
+            scheduler = Scheduler(build())
         except Exception as error:  # the caller's to hear
-            self._is_built.set_exception(error)
+            built.set_exception(error)
             return
-        self._is_built.set_result(None)
-        while self._take_arrived():
+        built.set_result(scheduler)
+        while self._take_arrived(scheduler):
             try:
                 scheduler.iterate()
             except Exception as error:  # a fault of the device must reach every caller, and the next window may work
                 scheduler.fail(error)
         scheduler.fail(EngineClosedError("the Whisper engine was closed before this window was decoded"))
 
-    def _take_arrived(self) -> bool:
+    def _take_arrived(self, scheduler: Scheduler) -> bool:
         """Hand what has arrived to the scheduler, waiting while there is nothing to do; False once closed."""
         with self._changed:
-            self._count_waiting()  # before the wait: what was cancelled has left, and its senders may be waiting too
-            self._changed.wait_for(lambda: self._is_closed or self._arrived or not self._scheduler.is_idle)
+            self._count_waiting(
+                scheduler
+            )  # before the wait: what was cancelled has left, and its senders may be waiting too
+            self._changed.wait_for(lambda: self._is_closed or self._arrived or not scheduler.is_idle)
             for job in self._arrived:
-                self._scheduler.submit(job)
+                scheduler.submit(job)
             self._arrived.clear()
-            self._count_waiting()
+            self._count_waiting(scheduler)
             return not self._is_closed
 
-    def _count_waiting(self) -> None:
-        self._n_waiting = self._scheduler.n_waiting + len(self._arrived)
+    def _count_waiting(self, scheduler: Scheduler) -> None:
+        self._n_waiting = scheduler.n_waiting + len(self._arrived)
         self._changed.notify_all()
 
 

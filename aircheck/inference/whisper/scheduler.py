@@ -64,7 +64,7 @@ class Scheduler:
     """Jobs in, results out through their futures, in whatever order they end."""
 
     def __init__(self, slots: DecodingSlots) -> None:
-        self._slots = slots
+        self.slots = slots
         self._options = slots.options
         self._waiting: deque[Job] = deque()
         self._encoded: deque[tuple[Job, EncodedWindow]] = deque()
@@ -105,7 +105,7 @@ class Scheduler:
         self._close_holes()
         if self._running:
             self._step()
-        while self._steps and (len(self._steps) > self._slots.lag or not self._running):
+        while self._steps and (len(self._steps) > self.slots.lag or not self._running):
             self._collect(self._steps.popleft())
 
     def fail(self, error: Exception) -> None:
@@ -123,7 +123,7 @@ class Scheduler:
         self._running = [None if job is None or job.future.cancelled() else job for job in self._running]
 
     def _admit(self) -> None:
-        slots = self._slots
+        slots = self.slots
         free = [slot for slot, job in enumerate(self._running) if job is None]
         free += range(len(self._running), slots.n_slots)
         wanted = len(free) + slots.encode_ahead
@@ -143,7 +143,7 @@ class Scheduler:
     def _start(self, jobs: list[Job]) -> None:
         if jobs:
             temperatures = [self._options.temperatures[job.attempt] for job in jobs]
-            self._slots.start([job.slot for job in jobs], temperatures)
+            self.slots.start([job.slot for job in jobs], temperatures)
 
     def _close_holes(self) -> None:
         """Move the last slots into the holes that no window was waiting for: slots in use are a prefix."""
@@ -151,7 +151,7 @@ class Scheduler:
             last = self._running.pop()
             if last is not None:
                 hole = self._running.index(None)
-                self._slots.move(last.slot, hole, last.position)
+                self.slots.move(last.slot, hole, last.position)
                 self._running[hole] = last
                 last.slot = hole
 
@@ -159,7 +159,7 @@ class Scheduler:
         jobs = [job for job in self._running if job is not None]  # all of them: there are no holes now
         places = [(job, job.attempt, job.position) for job in jobs]
         sampling = [job.slot for job in jobs if self._options.temperatures[job.attempt] > 0]
-        report = self._slots.step([job.position for job in jobs], sampling)
+        report = self.slots.step([job.position for job in jobs], sampling)
         self._steps.append(_Step(report, places))
         for job in jobs:
             job.position += 1
@@ -169,17 +169,17 @@ class Scheduler:
         again, ended = [], []
         for (job, attempt, position), (token, *totals) in zip(step.places, step.report.rows(), strict=True):
             is_void = attempt != job.attempt or self._running[job.slot : job.slot + 1] != [job]
-            if is_void or position < self._slots.n_prompt - 1:
+            if is_void or position < self.slots.n_prompt - 1:
                 continue
-            is_over = token == self._slots.tokenizer.eot
+            is_over = token == self.slots.tokenizer.eot
             if not is_over:
                 job.said.append(int(token))
             has_next = job.attempt + 1 < len(self._options.temperatures)
-            loops = has_next and len(job.said) % _LOOP_CHECK_EVERY == 0 and is_loop(job.said, self._slots.tokenizer)
+            loops = has_next and len(job.said) % _LOOP_CHECK_EVERY == 0 and is_loop(job.said, self.slots.tokenizer)
             if not (is_over or loops or len(job.said) >= self._limit(job)):
                 continue
             result = self._result(job, *totals)
-            if has_next and (loops or needs_fallback(result, self._slots.tokenizer)):
+            if has_next and (loops or needs_fallback(result, self.slots.tokenizer)):
                 job.attempt, job.position, job.said = job.attempt + 1, 0, []
                 again.append(job)
             else:
@@ -188,13 +188,13 @@ class Scheduler:
         self._answer(ended)
 
     def _limit(self, job: Job) -> int:
-        most = self._slots.max_tokens
+        most = self.slots.max_tokens
         return most if job.window.max_tokens is None else min(most, job.window.max_tokens)
 
     def _result(self, job: Job, sum_logprob: float, no_speech_prob: float, language: float) -> DecodedWindow:
         return DecodedWindow(
             tokens=tuple(job.said),
-            language=self._slots.language(int(language)),
+            language=self.slots.language(int(language)),
             avg_logprob=sum_logprob / (len(job.said) + 1),
             no_speech_prob=no_speech_prob,
             temperature=self._options.temperatures[job.attempt],
@@ -202,7 +202,7 @@ class Scheduler:
 
     def _answer(self, ended: list[tuple[Job, DecodedWindow]]) -> None:
         if ended and self._options.word_timestamps:
-            words = self._slots.words(
+            words = self.slots.words(
                 [job.slot for job, _ in ended],
                 [result for _, result in ended],
                 [job.window.duration_s for job, _ in ended],
