@@ -15,7 +15,6 @@ Where the rest goes: CPU seconds of each process over the same minute.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
-from benchmarks import ensemble, hardware
+from benchmarks import ensemble, hardware, result_file
 from benchmarks.peers import weights
 from benchmarks.peers.windows import LIMITS, log_mels_of
 from benchmarks.processes import cpu_seconds
@@ -71,8 +70,7 @@ def main() -> None:
             settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0, whisper=checkpoint)
             clips = [*Episode(asked.recording.read_bytes(), LIMITS).windows(settings.longest_window_s())]
             report["runs"].append(compared(name, settings, clips, asked.seconds, asked.in_flight, console))
-            asked.out.parent.mkdir(parents=True, exist_ok=True)
-            asked.out.write_text(json.dumps(report, indent=1) + "\n")
+            result_file.write(report, asked.out)
     console.print(Markdown(markdown(report)))
     console.print(f"written to {asked.out}")
 
@@ -211,12 +209,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="how long each measurement lasts (at most 600)")
     parser.add_argument("--in-flight", type=int, default=64, help="clips sent at a time (at most 256)")
     parser.add_argument("--recording", type=Path, default=ROOT / "samples" / "episode.mp3")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--show", type=Path, metavar="RESULT.json", help="only print the table of an earlier result")
+    result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
-    if asked.show:
-        print(markdown(json.loads(asked.show.read_text())))
-        parser.exit()
     asked.seconds, asked.in_flight = min(asked.seconds, 600.0), min(asked.in_flight, 256)
     return asked
 

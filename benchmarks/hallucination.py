@@ -23,7 +23,6 @@ pip install -e '.[dev,peers]'.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -38,7 +37,7 @@ from rich.progress import track
 
 from aircheck.inference.whisper.checkpoint import from_path
 from aircheck.settings import ROOT
-from benchmarks import hardware, peers
+from benchmarks import hardware, peers, result_file
 from benchmarks.peers import weights
 from benchmarks.peers.subprocess_run import EngineFailedError, run
 from benchmarks.peers.windows import log_mels_of
@@ -90,8 +89,7 @@ def main() -> None:
                 report["engines"].append({"engine": name, **counted(kinds, run(job, asked.limit))})
             except EngineFailedError as error:
                 report["engines"].append({"engine": name, "error": str(error)})
-            asked.out.parent.mkdir(parents=True, exist_ok=True)
-            asked.out.write_text(json.dumps(report, indent=1) + "\n")
+            result_file.write(report, asked.out)
     console.print(Markdown(markdown(report)))
     console.print(f"written to {asked.out}")
 
@@ -148,12 +146,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=16, help="windows decoded at a time; the peers' batch size")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of every engine; 0: one per core")
     parser.add_argument("--limit", type=float, default=3600, help="most seconds for one engine")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--show", type=Path, metavar="RESULT.json", help="only print the table of an earlier result")
+    result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
-    if asked.show:
-        print(markdown(json.loads(asked.show.read_text())))
-        parser.exit()
     if not 1 <= asked.windows <= 5000:
         parser.error(f"--windows {asked.windows}: between 1 and 5000")
     asked.threads = asked.threads or hardware.n_cores()

@@ -12,7 +12,6 @@ text is the same.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from aircheck.inference.whisper.engine import WhisperEngine
 from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.inference.whisper.quantization import Quantization
 from aircheck.settings import ROOT
-from benchmarks import hardware
+from benchmarks import hardware, result_file
 from benchmarks.peers.windows import LIMITS, clip_windows, log_mels_of
 from benchmarks.throughput import EMBEDDED
 from benchmarks.throughput_report import agreement
@@ -72,8 +71,7 @@ def main() -> None:
             part = slice(first, first := first + len(windows))
             lines[kind] = agreement(reference[part], found[part])
         report["precisions"][precision] = lines
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(report, indent=1) + "\n")
+        result_file.write(report, asked.out)
     console.print(Markdown(markdown(report)))
     console.print(f"written to {asked.out}")
 
@@ -131,12 +129,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--whisper", default="embedded", help="'embedded', or a checkpoint, as the setting `whisper`")
     parser.add_argument("--precisions", nargs="+", choices=tuple(PRECISIONS), help="default: all here")
     parser.add_argument("--windows", type=int, default=216, help="committed windows, about (9 to 1000)")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--show", type=Path, metavar="RESULT.json", help="only print the table of an earlier result")
+    result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
-    if asked.show:
-        print(markdown(json.loads(asked.show.read_text())))
-        parser.exit()
     if not 9 <= asked.windows <= 1000:
         parser.error(f"--windows {asked.windows}: between 9 and 1000")
     for path in asked.recordings:

@@ -23,7 +23,6 @@ Run it on a machine at rest: the result holds the load at the start.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ from whisper.model import ModelDimensions, Whisper
 
 from aircheck.inference.whisper.checkpoint import from_path
 from aircheck.settings import ROOT
-from benchmarks import floor, hardware, peers
+from benchmarks import floor, hardware, peers, result_file
 from benchmarks.peers import weights
 from benchmarks.peers.subprocess_run import EngineFailedError, run
 from benchmarks.peers.windows import LENGTHS, clip_windows, forced_lengths, log_mels_of
@@ -85,14 +84,14 @@ def main() -> None:
         rates = bench.rates()
         for shape in asked.shapes:
             report["runs"].append(bench.random_run(shape, asked.windows, asked.seed))
-            _write(report, asked.out)  # a long run that is broken off leaves what it has
+            result_file.write(report, asked.out)  # a long run that is broken off leaves what it has
         if asked.embedded:
             report["runs"].append(bench.embedded_run(asked.windows))
         rates = rates.best_of(bench.rates())
     report["rates"] = rates.as_dict()
     for item in report["runs"]:
         add_floor(item, rates)
-    _write(report, asked.out)
+    result_file.write(report, asked.out)
     console.print(Markdown(markdown(report)))
     console.print(f"written to {asked.out}")
 
@@ -214,11 +213,6 @@ def is_installed(name: str) -> bool:
     return peers.PEERS[name].module != "faster" or find_spec("faster_whisper") is not None
 
 
-def _write(report: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
-
-
 def _parse() -> tuple[Options, argparse.Namespace]:
     on_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(
@@ -254,12 +248,8 @@ def _parse() -> tuple[Options, argparse.Namespace]:
         "--no-pilot", dest="pilot", action="store_false", help="take each peer's first settings untried"
     )
     parser.add_argument("--seed", type=int, default=0, help="of random weights, windows and the order of lengths")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--show", type=Path, metavar="RESULT.json", help="only print the tables of an earlier result")
+    result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
-    if asked.show:
-        print(markdown(json.loads(asked.show.read_text())))
-        parser.exit()
     if not 4 <= asked.windows <= 4096:
         parser.error(f"--windows {asked.windows}: between 4 and 4096")
     if not 1 <= asked.slots <= 1024:

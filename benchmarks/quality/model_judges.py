@@ -170,7 +170,7 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
     if through == "whisper":
         file = known.embedded_whisper(settings)
         model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=file)
-        engine = WhisperEngine(model, DecodingOptions.of(settings))
+        engine = WhisperEngine(model, DecodingOptions.of(settings), quantization=settings.whisper_quantization)
         terms = known.conditions(through, (known.whisper_version(settings),), context, settings, window_max_s)
         return WhisperJudge(terms, _Audio(n_mels(settings.whisper, embedded=file), window_max_s), engine)
     rules = known.require_pack(context.policy_pack, settings).for_context(context)
