@@ -82,7 +82,11 @@ class Settings(BaseSettings):
     )
     policy_dir: Path = Field(ROOT / "server_config" / "policies", description="Folder of policy packs (YAML).")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="'auto' follows Triton's instance.")
-    torch_threads: int = Field(0, ge=0, description="Threads of each torch model on the CPU; 0: one per core.")
+    cpu_threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads of each model; 0: one per core for Whisper, one per eight cores for the others.",
+    )
 
     # How audio is cut, and what is refused.
     window_max_s: float | None = Field(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from aircheck.inference.whisper.checkpoint import load as load_checkpoint
+from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
+from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.quantization import Quantization
 from aircheck.policy.packs import load_pack
@@ -22,10 +25,10 @@ _SAMPLE_RATE_HZ = 16_000
 
 
 class Ours:
-    """`variant` is "in-flight", "int8" (in flight too), "static" or "encoder"."""
+    """`variant` is "in-flight", "int8" (in flight too) or "static"."""
 
     def __init__(self, setup: Setup, variant: str) -> None:
-        torch.set_num_threads(1)  # the engine's own thread uses them all
+        torch.set_num_threads(setup.threads)
         self._variant, self._slots, self._threads = variant, setup.slots, setup.threads
         dtype = torch.float32 if variant == "int8" else DTYPES[setup.dtype]
         self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), dtype)
@@ -35,10 +38,6 @@ class Ours:
             self.notes = ("each batch of `slots` windows is waited for before the next is sent",)
 
     def run(self, log_mels: np.ndarray, lengths: Sequence[int] | None) -> list[Decoded]:
-        if self._variant == "encoder":
-            for part in batches(len(log_mels), self._slots):
-                self._engine.encode(torch.from_numpy(np.array(log_mels[part])))
-            return []
         limits: Sequence[int | None] = lengths if lengths is not None else [None] * len(log_mels)
         # static: a batch is waited for before the next is sent; in flight: all are sent, as fast as they are taken
         size = self._slots if self._variant == "static" else len(log_mels)
@@ -70,5 +69,29 @@ class Ours:
         return Decoded(text.strip(), len(window.tokens), window.avg_logprob, window.no_speech_prob)
 
 
-def load(setup: Setup, variant: str) -> Ours:
-    return Ours(setup, variant)
+class OursEncoder:
+    """Our encoder alone, at work as in the engine: 16 windows at once on a GPU; on a CPU one at a time on each core."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, setup: Setup) -> None:
+        self._device = torch.device(setup.device)
+        loaded = load_checkpoint(str(Path(setup.model) / OPENAI), self._device, DTYPES[setup.dtype])
+        self._encoder = WindowEncoder(loaded.model.encoder)
+        on_cpu = setup.device == "cpu"
+        self._batch = 1 if on_cpu else GraphedSlots.encode_batch
+        self._pool = ThreadPoolExecutor(setup.threads if on_cpu else 1, "lane", torch.set_num_threads, (1,))
+
+    def run(self, log_mels: np.ndarray, lengths: Sequence[int] | None) -> list[Decoded]:
+        @torch.inference_mode()
+        def encode(part: slice) -> None:
+            self._encoder.encode(torch.from_numpy(np.array(log_mels[part])).to(self._device))
+
+        list(self._pool.map(encode, batches(len(log_mels), self._batch)))
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        return []
+
+
+def load(setup: Setup, variant: str) -> Ours | OursEncoder:
+    return OursEncoder(setup) if variant == "encoder" else Ours(setup, variant)

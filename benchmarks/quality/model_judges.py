@@ -10,7 +10,7 @@ import torch
 
 from aircheck.inference.acoustic_safety import load as load_acoustic
 from aircheck.inference.acoustic_safety.classifier import AcousticClassifier
-from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.service import classify, window_scores
 from aircheck.inference.text_safety.service import load as load_text
@@ -166,7 +166,7 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
     """The judge of one model. Raises what loading the model raises, and PolicyError for an unknown pack."""
     gpu = {"model_instance_kind": "GPU", "model_instance_device_id": "0"}  # as Triton would give it
     device = select_device(settings.device, gpu if torch.cuda.is_available() else {})
-    set_threads(settings.torch_threads)
+    torch.set_num_threads(cpu_threads(settings.cpu_threads))
     if through == "whisper":
         file = known.embedded_whisper(settings)
         model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=file)

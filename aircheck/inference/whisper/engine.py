@@ -1,19 +1,20 @@
-"""Windows in, transcripts out: the scheduler on a thread of its own, behind a bounded queue.
+"""Windows in, transcripts out: schedulers on threads of their own, behind one bounded queue.
 
 What a window says does not depend on the windows beside it, nor on the order in which they come.
 
-On a CPU the engine's thread should be the only one of its process in which torch uses several threads: for more threads
-in all than there are cores, libgomp lets each sleep at the end of every operator, and waking them made a decoder step
-1.3 to 2 times as long (two cores). So load the model with torch.set_num_threads(1), and tell the engine its `threads`.
+A scheduler and its thread are a lane. A GPU has one. A CPU has one for every core it may use, and no operator of a lane
+is split between cores: operators on several threads end when their last thread ends, a network is hundreds of them, and
+lanes wait for nobody, neither for each other nor for the other processes on the machine. One lane encodes, which is
+arithmetic, while another decodes, which is memory traffic.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -38,8 +39,9 @@ __all__ = ["EngineBusyError", "EngineClosedError", "WhisperEngine", "Window", "W
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_MOST_SLOTS = {"cpu": 16, "cuda": 256}
+_MOST_SLOTS = {"cpu": 8, "cuda": 256}  # of a lane
 _SHARE_OF_FREE_MEMORY = 0.6  # for the slots; the rest is for activations and for others
+_CLOSED = "the Whisper engine was closed before this window was decoded"
 _WAITING_PER_SLOT = 2  # windows in the queue; more would only make their senders wait here instead of there
 
 
@@ -69,24 +71,26 @@ class WhisperEngine:
     ) -> None:
         """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; QuantizationError.
 
-        n_slots : windows decoded at a time; None is as many as memory allows, at most 16 on a CPU and 256 on a GPU
+        n_slots : windows decoded at a time; None is as many as memory allows, at most 8 a CPU core, or 256 on a GPU
         max_waiting : windows in the queue when it is full; None is two for every slot
         quantization : compute products in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a Hopper GPU
-        threads : CPU threads; None is as many as torch uses in the caller's thread
+        threads : CPU cores to compute on, a lane each; None is as many as torch uses
         """
         self._whisper = whisper
-        n_slots = n_slots or default_slots(whisper.model.dims, whisper.model.device, self.dtype)
-        self._max_waiting = max_waiting or _WAITING_PER_SLOT * n_slots
-        self._arrived: list[Job] = []
-        self._changed = threading.Condition()  # guards `_arrived`, `_n_waiting` and `_is_closed`
-        self._n_waiting = 0
+        model = whisper.model
+        n_lanes = (threads or torch.get_num_threads()) if model.device.type == "cpu" else 1
+        self.n_slots = n_slots or default_slots(model.dims, model.device, self.dtype, n_lanes)
+        self._max_waiting = max_waiting or _WAITING_PER_SLOT * self.n_slots
+        self._lanes = _lanes(model, options or DecodingOptions(), self.n_slots, n_lanes, quantization)
+        self._waiting: deque[Job] = deque()
         self._is_closed = False
-        build = partial(_slots, whisper.model, options or DecodingOptions(), n_slots, quantization)
-        built: Future[Scheduler] = Future()
-        arguments = (build, threads or torch.get_num_threads(), built)
-        self._thread = threading.Thread(target=self._run, args=arguments, name="whisper-engine", daemon=True)
-        self._thread.start()
-        self._slots = built.result().slots  # raises what went wrong
+        self._changed = threading.Condition()  # guards `_waiting` and `_is_closed`
+        self._threads = [
+            threading.Thread(target=self._run, args=[lane], name=f"whisper-lane-{at}", daemon=True)
+            for at, lane in enumerate(self._lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def name(self) -> str:
@@ -104,9 +108,9 @@ class WhisperEngine:
         return self._whisper.model.dims.n_mels
 
     @property
-    def n_slots(self) -> int:
-        """Windows decoded at a time."""
-        return self._slots.n_slots
+    def n_lanes(self) -> int:
+        """Threads that decode."""
+        return len(self._lanes)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -141,13 +145,13 @@ class WhisperEngine:
         """
         job = Job(window)
         with self._changed:
-            if not (block or self._is_closed or self._n_waiting < self._max_waiting):
-                raise EngineBusyError(f"{self._n_waiting} windows wait to be transcribed; try again later")
-            self._changed.wait_for(lambda: self._is_closed or self._n_waiting < self._max_waiting)
+            self._drop_cancelled()
+            if not (block or self._is_closed or self._has_room()):
+                raise EngineBusyError(f"{len(self._waiting)} windows wait to be transcribed; try again later")
+            self._changed.wait_for(lambda: self._is_closed or self._has_room())
             if self._is_closed:
                 raise EngineClosedError("the Whisper engine has been closed")
-            self._arrived.append(job)
-            self._n_waiting += 1
+            self._waiting.append(job)
             self._changed.notify_all()
         return job.future
 
@@ -172,19 +176,18 @@ class WhisperEngine:
 
     def transcript(self, decoded: DecodedWindow, duration_s: float) -> WindowTranscript:
         """The segments and text of a decoded window of this duration."""
-        return transcript(decoded, self._slots.tokenizer, duration_s)
-
-    @torch.inference_mode()
-    def encode(self, log_mels: Tensor) -> Tensor:
-        """The encoder alone: fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]."""
-        return self._slots.encode_audio(log_mels)
+        return transcript(decoded, self._lanes[0].slots.tokenizer, duration_s)
 
     def close(self) -> None:
         """Stop decoding; windows that have not been answered raise EngineClosedError."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        for job in self._waiting:
+            job.fail(EngineClosedError(_CLOSED))
+        self._waiting.clear()
 
     def __enter__(self) -> WhisperEngine:
         return self
@@ -192,59 +195,62 @@ class WhisperEngine:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _run(self, build: Callable[[], DecodingSlots], n_threads: int, built: Future[Scheduler]) -> None:
-        torch.set_num_threads(n_threads)  # of this thread
-        try:
-            scheduler = Scheduler(build())
-        except Exception as error:  # the caller's to hear
-            built.set_exception(error)
-            return
-        built.set_result(scheduler)
-        while self._take_arrived(scheduler):
+    def _run(self, lane: Scheduler) -> None:
+        torch.set_num_threads(1)  # of this thread
+        while self._feed(lane):
             try:
-                scheduler.iterate()
+                lane.iterate()
             except Exception as error:  # a fault of the device must reach every caller, and the next window may work
-                scheduler.fail(error)
-        scheduler.fail(EngineClosedError("the Whisper engine was closed before this window was decoded"))
+                lane.fail(error)
+        lane.fail(EngineClosedError(_CLOSED))
 
-    def _take_arrived(self, scheduler: Scheduler) -> bool:
-        """Hand what has arrived to the scheduler, waiting while there is nothing to do; False once closed."""
+    def _feed(self, lane: Scheduler) -> bool:
+        """Hand waiting windows to a lane, and wait while it has nothing to do; False once closed."""
         with self._changed:
-            self._count_waiting(
-                scheduler
-            )  # before the wait: what was cancelled has left, and its senders may be waiting too
-            self._changed.wait_for(lambda: self._is_closed or self._arrived or not scheduler.is_idle)
-            for job in self._arrived:
-                scheduler.submit(job)
-            self._arrived.clear()
-            self._count_waiting(scheduler)
+            self._drop_cancelled()
+            self._changed.wait_for(lambda: self._is_closed or self._waiting or not lane.is_idle)
+            n_taken = min(lane.n_wanted, len(self._waiting))
+            for _ in range(n_taken):
+                lane.submit(self._waiting.popleft())
+            if n_taken:
+                self._changed.notify_all()  # the senders
             return not self._is_closed
 
-    def _count_waiting(self, scheduler: Scheduler) -> None:
-        self._n_waiting = scheduler.n_waiting + len(self._arrived)
-        self._changed.notify_all()
+    def _has_room(self) -> bool:
+        return len(self._waiting) < self._max_waiting
+
+    def _drop_cancelled(self) -> None:
+        if any(job.future.cancelled() for job in self._waiting):
+            self._waiting = deque(job for job in self._waiting if not job.future.cancelled())
+            self._changed.notify_all()  # the senders
 
 
-def _slots(model: Whisper, options: DecodingOptions, n_slots: int, quantization: Quantization) -> DecodingSlots:
-    encoder, decoder = WindowEncoder(model.encoder), None
+def _lanes(
+    model: Whisper, options: DecodingOptions, n_slots: int, n_lanes: int, quantization: Quantization
+) -> list[Scheduler]:
+    """Schedulers that share the slots among them, and the network."""
+    encoder, product = WindowEncoder(model.encoder), None
     if quantization == "int8":
         require_int8(model.device)
         quantize(encoder, Int8Linear, model.dims.n_mels, model.device)
-        decoder = SlotDecoder(model.decoder, Int8Linear)
+        product = Int8Linear
     elif quantization == "fp8":
         quantize(encoder, Fp8Linear, model.dims.n_mels, model.device)
+    decoder = SlotDecoder(model.decoder, product)
     kind = GraphedSlots if model.device.type == "cuda" else DecodingSlots
-    return kind(model, options, n_slots, encoder, decoder)
+    n_lanes = min(n_lanes, n_slots)
+    shares = [(n_slots + at) // n_lanes for at in range(n_lanes)]  # as even as can be
+    return [Scheduler(kind(model, options, share, encoder, decoder)) for share in shares]
 
 
-def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype) -> int:
+def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype, n_lanes: int) -> int:
     """As many slots as the free memory holds, within what is of use: a step for more takes longer in proportion."""
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
     else:
         free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     per_slot = SlotCache.bytes_per_slot(dims, dims.n_text_ctx // 2, dtype)
-    return max(1, min(_MOST_SLOTS[device.type], int(free_bytes * _SHARE_OF_FREE_MEMORY) // per_slot))
+    return max(1, min(_MOST_SLOTS[device.type] * n_lanes, int(free_bytes * _SHARE_OF_FREE_MEMORY) // per_slot))
 
 
 def select_dtype(setting: str, device: torch.device) -> torch.dtype:

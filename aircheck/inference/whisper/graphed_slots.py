@@ -29,7 +29,7 @@ class GraphedSlots(DecodingSlots):
     """Decoding slots whose steps and encodings overlap with each other and with the host."""
 
     lag = 2
-    encode_ahead = 16
+    encode_ahead = encode_batch = 16
 
     def __init__(
         self,
@@ -40,7 +40,6 @@ class GraphedSlots(DecodingSlots):
         decoder: SlotDecoder | None = None,
     ) -> None:
         super().__init__(model, options, n_slots, encoder, decoder)
-        self.encode_batch = 16
         self._is_cuda = self.device.type == "cuda"
         self._encoding = torch.cuda.Stream(self.device) if self._is_cuda else None
         self._pool = torch.cuda.graph_pool_handle() if self._is_cuda else None
@@ -52,15 +51,11 @@ class GraphedSlots(DecodingSlots):
             return super().encode(log_mels)
         batch = torch.stack([torch.as_tensor(log_mel) for log_mel in log_mels]).pin_memory()
         with torch.cuda.stream(self._encoding):
-            audio_features = self.encode_audio(batch)
+            audio_features = self._encoder.encode(batch.to(self.device, non_blocking=True))
             encoded = [self._decoder.cross_keys_values(audio) for audio in audio_features]
             ready = torch.cuda.Event()
             ready.record()
         return [EncodedWindow(cross_keys_values, ready) for cross_keys_values in encoded]
-
-    def encode_audio(self, log_mels: Tensor) -> Tensor:
-        """All at once, as a GPU likes it."""
-        return self._encoder.encode(log_mels.to(self.device, non_blocking=True))
 
     def admit(self, slot: int, window: EncodedWindow) -> None:
         if window.ready is not None:

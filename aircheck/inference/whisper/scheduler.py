@@ -51,6 +51,11 @@ class Job:
     position: int = 0  # tokens that this attempt has fed to the decoder
     said: list[int] = field(default_factory=list)
 
+    def fail(self, error: Exception) -> None:
+        """Answer with the error, unless it has been cancelled."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -75,6 +80,15 @@ class Scheduler:
     def n_waiting(self) -> int:
         """Jobs that have no slot yet."""
         return len(self._waiting) + len(self._encoded)
+
+    @property
+    def n_wanted(self) -> int:
+        """Jobs to submit before the next iteration, to keep the slots full: no more than are encoded at once.
+
+        Where several schedulers share a queue, each gets its part.
+        """
+        n_free = self.slots.n_slots + self.slots.encode_ahead - self.n_running - self.n_waiting
+        return min(n_free, self.slots.encode_batch)
 
     @property
     def n_running(self) -> int:
@@ -114,8 +128,7 @@ class Scheduler:
         for queue in (self._waiting, self._encoded, self._running, self._steps):
             queue.clear()
         for job in jobs:
-            if job.future.set_running_or_notify_cancel():
-                job.future.set_exception(error)
+            job.fail(error)
 
     def _drop_cancelled(self) -> None:
         self._waiting = deque(job for job in self._waiting if not job.future.cancelled())

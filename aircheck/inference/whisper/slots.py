@@ -14,7 +14,6 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions, Word, verified_language
-from aircheck.inference.whisper.side_by_side import side_by_side
 from aircheck.inference.whisper.slot_cache import SlotCache
 from aircheck.inference.whisper.slot_decoder import SlotDecoder
 from aircheck.inference.whisper.token_rules import SlotState, TokenRules
@@ -59,6 +58,7 @@ class DecodingSlots:
 
     lag = 0  # steps that the host may run ahead of their reports; none where a step is over when it returns
     encode_ahead = 0  # windows for which there is no slot yet, but which are encoded all the same
+    encode_batch = 1  # windows encoded at once: on a CPU two together take as long as one after the other
 
     def __init__(
         self,
@@ -75,8 +75,6 @@ class DecodingSlots:
         dims, self.device = model.dims, model.device
         self.options = options
         self.n_slots = n_slots
-        self._n_threads = torch.get_num_threads()
-        self.encode_batch = self._n_threads  # windows encoded at once
         self.tokenizer: Tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
         )
@@ -111,11 +109,7 @@ class DecodingSlots:
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
         """Log-mels [n_mels, 3000] to what the decoder looks up."""
-        return side_by_side(self._encoded, [torch.as_tensor(log_mel)[None] for log_mel in log_mels], self._n_threads)
-
-    def encode_audio(self, log_mels: Tensor) -> Tensor:
-        """fp32 [B, n_mels, 3000] -> audio features [B, n_audio_ctx, n_state]"""
-        return torch.cat(side_by_side(self._encoder.encode, log_mels.to(self.device).split(1), self._n_threads))
+        return [self._encoded(torch.as_tensor(log_mel)[None]) for log_mel in log_mels]
 
     def _encoded(self, log_mel: Tensor) -> EncodedWindow:
         return EncodedWindow(self._decoder.cross_keys_values(self._encoder.encode(log_mel.to(self.device))[0]))

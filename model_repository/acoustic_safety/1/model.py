@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.acoustic_safety import load, window_problem
 from aircheck.inference.batching import rows, split, strings
-from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.device import select_device, side_threads
 from aircheck.settings import Settings
 
 
@@ -18,8 +19,8 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         settings = Settings.load()
-        set_threads(settings.torch_threads)
         device = select_device(settings.device, args)
+        torch.set_num_threads(side_threads(settings.cpu_threads, device))
         self._classifier = load(settings.acoustic_classifier, settings.acoustic_labels, device)
 
     def execute(self, requests: list[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from aircheck.inference.device import cpu_threads, select_device
+from aircheck.inference.device import select_device, side_threads
 from aircheck.inference.whisper.checkpoint import n_mels
 from aircheck.settings import Settings
 from preprocessing.clip import CLIP_S, Clip, ClipDecoder
@@ -27,7 +27,7 @@ class TritonPythonModel:
                 max_sample_rate_hz=settings.max_sample_rate_hz,
             ),
             max_batch_size=16,
-            threads=cpu_threads(settings.torch_threads),
+            threads=side_threads(settings.cpu_threads, device),
             device_id=device.index if device.type == "cuda" else None,
         )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings, texts
-from aircheck.inference.device import select_device, set_threads
+from aircheck.inference.device import select_device, side_threads
 from aircheck.inference.text_safety.errors import SegmentsError
 from aircheck.inference.text_safety.service import classify, load, parse_segments, window_scores
 from aircheck.settings import Settings
@@ -18,8 +19,9 @@ from aircheck_client.schema import Segment, TextFindings
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         settings = Settings.load()
-        set_threads(settings.torch_threads)
-        self._classifier = load(settings.text_classifier, settings.text_labels, select_device(settings.device, args))
+        device = select_device(settings.device, args)
+        torch.set_num_threads(side_threads(settings.cpu_threads, device))
+        self._classifier = load(settings.text_classifier, settings.text_labels, device)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Judges the windows of all readable requests in one batch; an unreadable one fails alone."""

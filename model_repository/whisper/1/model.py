@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings
@@ -27,7 +26,6 @@ EMBEDDED_CHECKPOINT = Path(__file__).parent / "whisper.safetensors"
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         settings = Settings.load()
-        torch.set_num_threads(1)  # the engine's own thread uses them all; its module says why
         device = select_device(settings.device, args)
         dtype = select_dtype(settings.whisper_dtype, device)
         whisper = load(settings.whisper, device, dtype, embedded=EMBEDDED_CHECKPOINT)
@@ -37,7 +35,7 @@ class TritonPythonModel:
             n_slots=settings.whisper_slots or None,
             max_waiting=settings.whisper_max_waiting,
             quantization=settings.whisper_quantization,
-            threads=cpu_threads(settings.torch_threads),
+            threads=cpu_threads(settings.cpu_threads),
         )
         self.pending = PendingRequests(self.engine)
 

@@ -98,6 +98,33 @@ def test_a_log_mel_that_is_not_finite_is_refused(engine: WhisperEngine) -> None:
         engine.transcribe(log_mel, [1.0])
 
 
+@pytest.mark.parametrize(("threads", "n_slots"), [(1, 3), (3, 5), (4, 2)])
+def test_lanes_share_the_slots_and_the_windows(
+    engine: WhisperEngine, embedded: LoadedWhisper, windows: Tensor, threads: int, n_slots: int
+) -> None:
+    """What is said does not depend on how many cores there are, and every slot belongs to one lane."""
+    sent = [Window(windows[at % len(windows)], 30.0) for at in range(12)]
+    expected = engine.decode(sent)
+    busy: set[str] = set()
+    with WhisperEngine(embedded, n_slots=n_slots, threads=threads) as other:
+        assert (other.n_slots, other.n_lanes) == (n_slots, min(threads, n_slots))
+        futures = []
+        for window in sent:
+            futures.append(other.submit(window))
+            futures[-1].add_done_callback(lambda _: busy.add(threading.current_thread().name))
+        assert [future.result().tokens for future in futures] == [window.tokens for window in expected]
+    assert len(busy) == min(threads, n_slots), "a lane had nothing to do"
+
+
+def test_a_window_cancelled_in_the_queue_makes_room(embedded: LoadedWhisper, windows: Tensor) -> None:
+    with WhisperEngine(embedded, n_slots=1, max_waiting=1, threads=1) as engine:
+        first = engine.submit(Window(windows[0], 30.0))
+        second = engine.submit(Window(windows[0], 30.0))  # waits until the first has left the queue
+        assert second.cancel()
+        third = engine.submit(Window(windows[0], 30.0), block=False)
+        assert third.result().tokens == first.result().tokens
+
+
 def test_a_full_queue_makes_its_senders_wait(embedded: LoadedWhisper, windows: Tensor) -> None:
     sent: list[int] = []
     with WhisperEngine(embedded, n_slots=1, max_waiting=2) as engine:
@@ -130,7 +157,8 @@ def test_a_closed_engine_answers_what_it_had_and_takes_no_more(embedded: LoadedW
 
 
 def test_slots_are_as_many_as_are_of_use(embedded: LoadedWhisper) -> None:
-    assert default_slots(embedded.model.dims, CPU, torch.float32) == 16
+    assert default_slots(embedded.model.dims, CPU, torch.float32, n_lanes=2) == 16
+    assert default_slots(embedded.model.dims, CPU, torch.float32, n_lanes=10_000) < 80_000, "memory bounds them"
 
 
 def test_a_dtype_is_taken_or_refused_never_replaced() -> None:
