@@ -6,6 +6,7 @@ The same weights, written side by side into a folder. No hub is asked: vocabular
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -80,7 +81,7 @@ def random_model(dims: ModelDimensions, seed: int, *, ends_after: int | None = N
     ends_after : sampled tokens after which every text ends by itself, in models that are not English-only. Positions
         from there on add so much of one direction to the state that nothing else is left of it, and the row of the end
         of text is that direction. Positions before it say something different each, with certainty, so that the text
-        passes the tests of repetition and of confidence.
+        passes the tests of repetition and of confidence; English words, which cost a text classifier what speech does.
     """
     torch.manual_seed(seed)
     model = Whisper(dims)
@@ -96,12 +97,17 @@ def random_model(dims: ModelDimensions, seed: int, *, ends_after: int | None = N
     positions = decoder.positional_embedding.data
     positions.normal_(std=0.1 if ends_after is None else _LOUD)
     if ends_after is not None:
+        table[[token for token in range(tokenizer.eot) if not _is_word(tokenizer, token)]] = _NEVER_LOGIT / n_state
         direction = torch.randn(n_state)
         direction = (direction - direction.mean()) / direction.std()
         table[tokenizer.eot] = direction * (-2 * _NEVER_LOGIT / n_state)
         # the prompt takes its length of positions, the last of which samples the first token
         positions[len(tokenizer.sot_sequence) - 1 + ends_after :] = direction * _LOUD * 100
     return model.eval().requires_grad_(False)
+
+
+def _is_word(tokenizer: WhisperTokenizer, token: int) -> bool:
+    return re.fullmatch(" [a-z]{2,}", tokenizer.decode([token])) is not None
 
 
 def write(model: Whisper, folder: Path, *, for_transformers: bool = True, quantisations: tuple[str, ...] = ()) -> None:
