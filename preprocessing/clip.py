@@ -40,10 +40,14 @@ def _graph(n_mels: int, on_gpu: bool) -> tuple:
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
     audio, _ = fn.decoders.audio(encoded, downmix=True, sample_rate=SAMPLE_RATE_HZ, dtype=types.FLOAT)
     length = audio.shape(dtype=types.INT64)
-    waveform = fn.slice(audio, 0, N_SAMPLES, axes=(0,), out_of_bounds_policy="pad", fill_values=0.0)
+    zero_padded = partial(fn.slice, start=0, out_of_bounds_policy="pad", fill_values=0.0)
+    waveform = zero_padded(audio, shape=N_SAMPLES, axes=(0,))
+    # a spectrum of zeros is zero and need not be computed; a whole one behind the sound, so that only zeros are reflected
+    extent = fn.cast(math.min(length + N_FFT, N_SAMPLES), dtype=types.INT32)
+    heard = fn.slice(waveform, start=0, shape=extent, axes=(0,))
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)  # periodic, as torch's
     power = fn.spectrogram(
-        waveform.gpu() if on_gpu else waveform,
+        heard.gpu() if on_gpu else heard,
         nfft=N_FFT,
         window_length=N_FFT,
         window_step=HOP,
@@ -54,7 +58,7 @@ def _graph(n_mels: int, on_gpu: bool) -> tuple:
     mel = fn.mel_filter_bank(
         power, nfilter=n_mels, sample_rate=SAMPLE_RATE_HZ, freq_high=8000.0, mel_formula="slaney", normalize=True
     )
-    mel = fn.slice(mel, 0, N_FRAMES, axes=(1,))  # the frame centred on the end is dropped
+    mel = zero_padded(mel, shape=N_FRAMES, axes=(1,))  # in a full window, the frame centred on the end is dropped
     log10 = fn.to_decibels(mel, multiplier=1.0, reference=1.0, cutoff_db=-10.0)
     log_mel = (math.max(log10, fn.reductions.max(log10) - 8.0) + 4.0) / 4.0
     return waveform, log_mel, length

@@ -24,8 +24,9 @@ def decode(decoder, *clips):
 @pytest.mark.parametrize("n_mels", [80, 128])
 def test_the_log_mel_is_openai_whispers(n_mels):
     decoder = ClipDecoder(n_mels=n_mels, limits=LIMITS, max_batch_size=4, threads=2)
-    noise = 0.1 * np.random.default_rng(0).standard_normal(7 * 16_000).astype(np.float32)
-    signals = [speak("The quick brown fox jumps over the lazy dog."), noise, tone(29.99), tone(0.05)]
+    noise = 0.1 * np.random.default_rng(0).standard_normal(N_SAMPLES).astype(np.float32)
+    lengths = [1, 159, 160, 7 * 16_000, N_SAMPLES - 401, N_SAMPLES - 400, N_SAMPLES - 201, N_SAMPLES]
+    signals = [speak("The quick brown fox jumps over the lazy dog."), *(noise[:length] for length in lengths)]
     for signal, clip in zip(signals, decode(decoder, *(wav(s, subtype="FLOAT") for s in signals)), strict=True):
         expected = whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(signal)), n_mels)
         np.testing.assert_allclose(clip.log_mel, expected.numpy(), atol=1e-4)

@@ -33,8 +33,16 @@ class TextClassifier(Protocol):
 CHUNK = 64
 """Most passages in one forward pass; bounds memory, whatever a batch brings."""
 
+_FEWEST_CHARACTERS = 20  # shorter texts are not told apart: a pass of its own would cost more than their padding
+
 
 def by_length(texts: Sequence[str]) -> list[list[int]]:
     """Indices of `texts` in chunks of at most CHUNK, of similar length each, so that little is padding."""
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    return [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+    chunks: list[list[int]] = []
+    longest = 0  # characters that the chunk being filled has room for
+    for index in sorted(range(len(texts)), key=lambda index: len(texts[index])):
+        if not chunks or len(chunks[-1]) == CHUNK or len(texts[index]) > longest:
+            chunks.append([])
+            longest = _FEWEST_CHARACTERS + len(texts[index]) * 3 // 2
+        chunks[-1].append(index)
+    return chunks

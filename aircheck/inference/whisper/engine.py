@@ -140,8 +140,8 @@ class WhisperEngine:
 
         block : wait while the queue is full, instead of raising EngineBusyError
 
-        Cancelling the future takes the window out before the decoder's next step. Its callbacks run on the engine's
-        thread, so they must be short. Raises EngineClosedError, EngineBusyError.
+        Cancelling the future takes the window out before the decoder's next step. Its callbacks run on a
+        lane's thread, so they must be short. Raises EngineClosedError, EngineBusyError.
         """
         job = Job(window)
         with self._changed:

@@ -57,7 +57,7 @@ class PendingRequests:
     ) -> None:
         """Queue the windows; the answer is an EngineBusyError when they are more than the engine's queue has room for.
 
-        answer : called exactly once, on this thread, the engine's or one of this object's, when every window is done
+        answer : called exactly once, when every window is done, on this thread, one of the engine's or this object's
         is_cancelled : asked ten times a second, but neither during the answer nor after it; when true, the windows
             leave their slots
         """
