@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
     whisper_quantization: Literal["none", "int8", "fp8"] = Field(
         "none",
-        description="Whisper's products in 8 bits: 'int8' on a CPU, 'fp8' (the encoder's) on a Hopper GPU; refused if "
-        "its features suffer.",
+        description="Whisper's products in 8 bits: 'int8' on a CPU, 'fp8' (the encoder's) on a GPU since Ada; refused "
+        "if its features suffer.",
     )
     whisper_slots: int = Field(0, ge=0, description="Windows decoded at a time; 0: as many as are of use and fit.")
     whisper_max_waiting: int = Field(

@@ -42,7 +42,7 @@ def _graph(n_mels: int, on_gpu: bool) -> tuple:
     length = audio.shape(dtype=types.INT64)
     zero_padded = partial(fn.slice, start=0, out_of_bounds_policy="pad", fill_values=0.0)
     waveform = zero_padded(audio, shape=N_SAMPLES, axes=(0,))
-    # a spectrum of zeros is zero and need not be computed; a whole one behind the sound, so that only zeros are reflected
+    # a spectrum of zeros is zero and needs no computing; one beyond the sound is kept, so that only zeros get reflected
     extent = fn.cast(math.min(length + N_FFT, N_SAMPLES), dtype=types.INT32)
     heard = fn.slice(waveform, start=0, shape=extent, axes=(0,))
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)  # periodic, as torch's

@@ -28,7 +28,7 @@ from aircheck.inference.whisper.checkpoint import LoadedWhisper
 from aircheck.inference.whisper.encoder import WindowEncoder
 from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, Quantization, quantize, require_int8
+from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, Quantization, quantize, require_device
 from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
 from aircheck.inference.whisper.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.slot_cache import SlotCache
@@ -73,7 +73,7 @@ class WhisperEngine:
 
         n_slots : windows decoded at a time; None is as many as memory allows, at most 8 a CPU core, or 256 on a GPU
         max_waiting : windows in the queue when it is full; None is two for every slot
-        quantization : compute products in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a Hopper GPU
+        quantization : compute products in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a GPU since Ada
         threads : CPU cores to compute on, a lane each; None is as many as torch uses
         """
         self._whisper = whisper
@@ -229,9 +229,9 @@ def _lanes(
     model: Whisper, options: DecodingOptions, n_slots: int, n_lanes: int, quantization: Quantization
 ) -> list[Scheduler]:
     """Schedulers that share the slots among them, and the network."""
+    require_device(quantization, model.device)
     encoder, product = WindowEncoder(model.encoder), None
     if quantization == "int8":
-        require_int8(model.device)
         quantize(encoder, Int8Linear, model.dims.n_mels, model.device)
         product = Int8Linear
     elif quantization == "fp8":

@@ -1,4 +1,4 @@
-"""Whisper's large products in 8 bits: integers on a CPU, floats on a GPU that multiplies them (Hopper and later).
+"""Whisper's large products in 8 bits: integers on a CPU, floats on a GPU that multiplies them (since Ada).
 
 Whether a model bears that is measured when it is loaded, not assumed.
 """
@@ -21,6 +21,7 @@ LARGEST_ERROR = 0.1
 """Of the audio features, relative to the same encoder's without quantization; some 0.05 is the formats' own noise."""
 
 _LARGEST_E4M3 = 448.0
+_FIRST_WITH_FP8 = (8, 9)  # compute capability: Ada
 _LARGEST_INT8 = 127
 _ACTIVATION_STEPS = 63  # 7 bits: CPUs without VNNI add pairs of 8 by 8 bit products in 16 bits, which 8 would overflow
 
@@ -56,25 +57,41 @@ class Int8Linear:
 class Fp8Linear:
     """A linear layer whose product is computed in FP8: [..., in] -> [..., out] in the dtype of its input.
 
-    Weights and activations are scaled to the range of e4m3, tensor by tensor, the activations anew each time; sums are
-    taken in higher precision (Micikevicius et al., FP8 Formats for Deep Learning, arXiv:2209.05433).
+    The weights, and each row of the input anew each time, are scaled to the range of e4m3; sums are taken in higher
+    precision (Micikevicius et al., FP8 Formats for Deep Learning, arXiv:2209.05433). What a row gives does not depend
+    on the rows beside it.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
-        self._weight, self._scale = _e4m3(linear.weight.detach())
+        weight = linear.weight.detach().float()
+        self._largest_weight = weight.abs().amax().clamp(min=1e-12)
+        self._weight = _e4m3(weight / self._largest_weight)
+        self._scale = torch.tensor(1 / _LARGEST_E4M3, device=weight.device)
         self._bias = linear.bias.detach()
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows, scale = _e4m3(x.flatten(0, -2))
-        y = torch._scaled_mm(rows, self._weight.t(), scale_a=scale, scale_b=self._scale, out_dtype=x.dtype)
-        return (y + self._bias.to(x.dtype)).unflatten(0, x.shape[:-1])
+        rows = x.flatten(0, -2)
+        largest = rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-6)
+        y = torch._scaled_mm(
+            _e4m3(rows.float() / largest),
+            self._weight.t(),
+            scale_a=self._scale,
+            scale_b=self._scale * self._largest_weight,
+            out_dtype=x.dtype,
+        )
+        return torch.addcmul(self._bias.to(x.dtype), y, largest).unflatten(0, x.shape[:-1])
 
 
-def require_int8(device: torch.device) -> None:
-    """Raises QuantizationError where `Int8Linear` cannot compute."""
-    if device.type != "cpu" or torch.backends.quantized.engine not in ("x86", "fbgemm"):
+def require_device(quantization: Quantization, device: torch.device) -> None:
+    """Raises QuantizationError where products cannot be computed so."""
+    if quantization == "int8" and (device.type != "cpu" or torch.backends.quantized.engine not in ("x86", "fbgemm")):
         raise QuantizationError(
             "whisper_quantization 'int8' needs an x86 CPU; on a GPU use fp8 or none, elsewhere none"
+        )
+    if quantization == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < _FIRST_WITH_FP8):
+        raise QuantizationError(
+            "whisper_quantization 'fp8' needs a GPU that multiplies 8-bit floats (Ada, Hopper or later); use none, or "
+            "int8 on a CPU"
         )
 
 
@@ -101,11 +118,9 @@ def quantize(
     return error
 
 
-def _e4m3(x: Tensor) -> tuple[Tensor, Tensor]:
-    """e4m3 values and the fp32 scale that they are to be multiplied with."""
-    scale = (x.abs().amax().float() / _LARGEST_E4M3).clamp(min=1e-12)
-    rounded = (x.float() / scale).clamp(-_LARGEST_E4M3, _LARGEST_E4M3).to(torch.float8_e4m3fn)
-    return rounded.contiguous(), scale
+def _e4m3(x: Tensor) -> Tensor:
+    """Values from -1 to 1, scaled to e4m3's range and rounded to it."""
+    return (x * _LARGEST_E4M3).clamp(-_LARGEST_E4M3, _LARGEST_E4M3).to(torch.float8_e4m3fn)
 
 
 def _windows(n_mels: int) -> Tensor:

@@ -37,21 +37,23 @@ def test_a_layer_in_8_bits_is_near_the_layer_it_stands_for(product: type, dtype:
 
 
 @torch.inference_mode()
-def test_a_row_in_int8_does_not_depend_on_the_rows_beside_it() -> None:
+@pytest.mark.parametrize(("product", "dtype"), FORMATS)
+def test_a_row_in_8_bits_does_not_depend_on_the_rows_beside_it(product: type, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    linear = Int8Linear(torch.nn.Linear(64, 96))
-    loud, quiet = torch.randn(1, 64) * 1e4, torch.randn(1, 64) * 1e-3
+    linear = product(torch.nn.Linear(64, 96).to(dtype))
+    loud, quiet = (torch.randn(1, 64) * 1e4).to(dtype), (torch.randn(1, 64) * 1e-3).to(dtype)
     together = linear(torch.cat([loud, quiet]))
     assert torch.equal(together, torch.cat([linear(loud), linear(quiet)]))
 
 
 @torch.inference_mode()
-def test_silence_and_absent_weights_stay_zero_in_int8() -> None:
-    linear = torch.nn.Linear(64, 4)
+@pytest.mark.parametrize(("product", "dtype"), FORMATS)
+def test_silence_and_absent_weights_stay_zero_in_8_bits(product: type, dtype: torch.dtype) -> None:
+    linear = torch.nn.Linear(64, 16).to(dtype)
     linear.weight[1] = 0
-    zeros, noise = torch.zeros(1, 64), torch.randn(1, 64)
-    assert torch.equal(Int8Linear(linear)(zeros)[0], linear.bias)
-    assert Int8Linear(linear)(noise)[0, 1] == linear.bias[1]
+    zeros, noise = torch.zeros(1, 64, dtype=dtype), torch.randn(1, 64).to(dtype)
+    assert torch.equal(product(linear)(zeros)[0], linear.bias)
+    assert product(linear)(noise)[0, 1] == linear.bias[1]
 
 
 @torch.inference_mode()
@@ -84,9 +86,11 @@ def test_an_encoder_that_does_not_bear_it_is_refused_and_left_as_it_was(
     torch.testing.assert_close(encoder.encode(log_mel), before)
 
 
-def test_int8_is_refused_where_it_cannot_be_computed() -> None:
+def test_8_bits_are_refused_where_they_cannot_be_computed(embedded: LoadedWhisper) -> None:
     with pytest.raises(QuantizationError, match=r"int8.*x86"):
-        quantization.require_int8(torch.device("cuda"))
+        quantization.require_device("int8", torch.device("cuda"))
+    with pytest.raises(QuantizationError, match=r"fp8.*GPU"):
+        WhisperEngine(embedded, quantization="fp8")
 
 
 def test_the_engine_in_int8_says_what_it_says_in_fp32_whatever_shares_the_batch(
