@@ -1,6 +1,7 @@
 """Each model alone, inside Triton."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_text_safety_refuses_what_are_no_segments(models):
     with pytest.raises(InferenceServerException, match="SEGMENTS") as error:
         models("text_safety", SEGMENTS=["{not json"], LANGUAGE=["en"])
     assert error.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_texts_of_many_clients_fuse_into_batches(models):
+    said = json.dumps([segment("welcome back to the show today we talk about the weather").model_dump()])
+    before = models.statistics("text_safety")
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda _: models("text_safety", SEGMENTS=[said], LANGUAGE=["en"]), range(48)))
+    inferences, executions = np.subtract(models.statistics("text_safety"), before)
+    assert inferences == 48
+    assert executions < 48
 
 
 def test_acoustic_safety_finds_a_gunshot_where_it_is(models):
