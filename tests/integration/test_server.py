@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,8 @@ def test_serve_reports_each_model_and_stops_in_order_on_a_signal(small_repositor
     command = [sys.executable, "-m", "aircheck_client.cli", "serve", "--exit-timeout", "5"]
     command += ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"]
     environment = {**os.environ, "AIRCHECK_MODEL_REPOSITORY": str(small_repository)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    heed = partial(signal.signal, signum, signal.SIG_DFL)  # what a shell starts in the background ignores SIGINT
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed) as process:
         seen = ""
         while "ready after" not in seen:
             line = process.stderr.readline()
