@@ -15,6 +15,7 @@ from whisper.model import Whisper
 
 from aircheck.inference.whisper.checkpoint import LoadedWhisper
 from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.engine import WhisperEngine
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions, UnsupportedLanguageError
 from aircheck.inference.whisper.scheduler import Window
 from aircheck.inference.whisper.slots import DecodingSlots
@@ -57,7 +58,9 @@ def test_tokens_are_openai_whispers_on_200_windows_in_any_order_and_mixture(
     assert len(set(lengths)) > 20, "windows must end at different steps for this test to mean anything"
     assert sum(not result.text for result in expected) > 30
     order = np.random.default_rng(1).permutation(len(expected))
-    for row, window in zip(order, decoded(model, varied_windows[order], n_slots=7), strict=True):
+    with WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=7, threads=2) as engine:
+        found = engine.decode([Window(varied_windows[row], 30.0) for row in order])
+    for row, window in zip(order, found, strict=True):
         assert_same(window, expected[row])
     again = order[::-1][:16]
     for row, window in zip(again, decoded(model, varied_windows[again.copy()], n_slots=16), strict=True):
