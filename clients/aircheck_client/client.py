@@ -26,13 +26,15 @@ from pydantic import ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from aircheck_client.errors import (
+    AircheckError,
     InvalidAudioError,
     ScanCancelledError,
     ServerError,
     UnavailableError,
     from_rpc,
+    from_status,
 )
-from aircheck_client.schema import Context, Verdict
+from aircheck_client.schema import Context, Failure, Verdict
 
 DEFAULT_URL = "127.0.0.1:8001"
 MAX_UPLOAD_BYTES = 2**31 - 2**20  # a gRPC message is below 2 GiB
@@ -91,8 +93,7 @@ class AircheckClient:
         if token and not tls and not _is_loopback(url):
             raise ValueError(f"a token for {url} would cross the network in clear; pass tls=True or tls=Tls(...)")
         self.url, self._timeout_s, self._retry = url, timeout_s, retry or Retry()
-        # triton_grpc_error: a failing stream ends with a gRPC status code instead of a bare message.
-        self._metadata = [("triton_grpc_error", "true")]
+        self._metadata: list[tuple[str, str]] = []
         if token:
             self._metadata.append(("triton-grpc-protocol-aircheck-token", token))
         options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -165,13 +166,18 @@ class AircheckClient:
         request = _request("episode_safety", _read(source), context, outputs=(), batched=False)
         with self._typed_errors(source):
             call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout_s, metadata=self._metadata)
+            fault: AircheckError | None = None
             try:
-                for message in call:
-                    if message.error_message:
-                        raise ServerError(message.error_message, _name(source))
-                    yield _verdict(message.infer_response)
-            finally:
+                for message in call:  # to the end, also after a fault: a stream cut off then can end Triton 2.51
+                    if fault is None:
+                        fault = _fault(message, self.url, _name(source))
+                    if fault is None:
+                        yield _verdict(message.infer_response)
+            except GeneratorExit:  # the caller stops listening to a scan that is still running
                 call.cancel()
+                raise
+            if fault is not None:
+                raise fault
 
     @contextmanager
     def _typed_errors(self, source: Source) -> Iterator[None]:
@@ -225,22 +231,39 @@ def _request(
     """Shapes: AUDIO UINT8 [bytes], CONTEXT STRING [1]; a batching model takes a leading dimension of one."""
     text = (context or Context()).model_dump_json().encode()
     lead = [1] if batched else []
+    strings = {"CONTEXT": text, "LANGUAGE": b""} if batched else {"CONTEXT": text}
     tensor = service_pb2.ModelInferRequest.InferInputTensor
     return service_pb2.ModelInferRequest(
         model_name=model,
         inputs=[
             tensor(name="AUDIO", datatype="UINT8", shape=[*lead, len(audio)]),
-            tensor(name="CONTEXT", datatype="BYTES", shape=[*lead, 1]),
+            *(tensor(name=name, datatype="BYTES", shape=[*lead, 1]) for name in strings),
         ],
         outputs=[service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in outputs],
-        raw_input_contents=[audio, struct.pack("<I", len(text)) + text],
+        raw_input_contents=[audio, *(struct.pack("<I", len(value)) + value for value in strings.values())],
     )
 
 
-def _verdict(response: service_pb2.ModelInferResponse) -> Verdict:
+def _fault(message: service_pb2.ModelStreamInferResponse, url: str, source: str) -> AircheckError | None:
+    """What a message of the stream reports instead of a verdict; None for a verdict."""
+    if message.error_message:
+        return from_status(grpc.StatusCode.INTERNAL, message.error_message, url, source)
+    raw = _output(message.infer_response, "ERROR")
+    if raw is None:
+        return None
+    failure = Failure.model_validate_json(raw)
+    return from_status(grpc.StatusCode[failure.code], failure.message, url, source)
+
+
+def _output(response: service_pb2.ModelInferResponse, name: str) -> bytes | None:
+    """The text of a STRING output of one element; None where the response has no such output."""
     names = [output.name for output in response.outputs]
-    raw = response.raw_output_contents[names.index("VERDICT")]
-    return Verdict.model_validate_json(raw[4:])  # BYTES: a little-endian length, then the text
+    # BYTES: a little-endian length, then the text
+    return response.raw_output_contents[names.index(name)][4:] if name in names else None
+
+
+def _verdict(response: service_pb2.ModelInferResponse) -> Verdict:
+    return Verdict.model_validate_json(_output(response, "VERDICT") or b"")
 
 
 def _read(source: Source) -> bytes:

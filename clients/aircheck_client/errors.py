@@ -50,14 +50,26 @@ _BY_CODE: dict[grpc.StatusCode, type[AircheckError]] = {
 def from_rpc(error: grpc.RpcError, url: str, source: str = "") -> AircheckError:
     """The typed error for a failed call to `url`."""
     code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-    said = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
-    if "protocol is restricted" in said:  # Triton answers UNAVAILABLE where a token is missing or wrong
+    details = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+    return from_status(code, details, url, source)
+
+
+def from_status(code: grpc.StatusCode, details: str, url: str, source: str = "") -> AircheckError:
+    """The typed error for a gRPC status that `url` answered with, or that gRPC made up for want of an answer."""
+    if "protocol is restricted" in details:  # Triton answers UNAVAILABLE where a token is missing or wrong
         return AuthenticationError(f"{url} wants a token; pass token=… (or --token, or AIRCHECK_TOKEN)", source)
     kind = _BY_CODE.get(code, ServerError)
-    if kind is UnavailableError:
-        said = f"no server answers at {url} ({said}); is it running (aircheck serve), and is the address right?"
+    if kind is UnavailableError and _is_answer(details):
+        details = f"{url} takes no more work at present ({details}); try again later"
+    elif kind is UnavailableError:
+        details = f"no server answers at {url} ({details}); is it running (aircheck serve), and is the address right?"
     elif kind is DeadlineError:
-        said = f"{url} did not answer in time; give a longer timeout or look at the server's load"
+        details = f"{url} did not answer in time; give a longer timeout or look at the server's load"
     elif kind is ServerError:
-        said = f"the server at {url} failed ({code.name}): {said}"
-    return kind(said, source)
+        details = f"the server at {url} failed ({code.name}): {details}"
+    return kind(details, source)
+
+
+def _is_answer(details: str) -> bool:
+    """Whether a server said this: what gRPC says of a connection that fails always names the channel or the socket."""
+    return not any(word in details.lower() for word in ("connect", "socket", "resolution", "goaway", "stream removed"))

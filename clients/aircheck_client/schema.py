@@ -75,6 +75,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Failure(_Model):
+    """`ERROR`: why a recording got no verdict, in the stream itself.
+
+    Triton's own way to end a stream with a status code (`triton_grpc_error`) ends the server now and then.
+    """
+
+    code: Literal["INVALID_ARGUMENT", "UNAVAILABLE", "CANCELLED", "INTERNAL"]
+    message: str
+
+
 class Context(_Model):
     """What the caller knows about the audio; it selects the policy that applies."""
 
@@ -92,17 +102,42 @@ class Word(_Model):
     probability: Score
 
 
+class Span(_Model):
+    """A stretch of audio."""
+
+    start_s: Seconds
+    end_s: Seconds
+
+
 class Segment(_Model):
     """A stretch of transcript, with the confidence measures openai-whisper defines for it."""
 
     start_s: Seconds
     end_s: Seconds
     text: str
-    avg_logprob: float = Field(description="mean log-probability of the decoded tokens")
+    language: str = Field(default="", description="ISO 639-1 code of the language it was transcribed in")
+    avg_logprob: float = Field(allow_inf_nan=False, description="mean log-probability of the decoded tokens")
     no_speech_prob: Score
     compression_ratio: float = Field(ge=0.0, description="zlib ratio of the text; repetition loops exceed 2.4")
     temperature: float = Field(default=0.0, ge=0.0)
     words: tuple[Word, ...] = Field(default=(), description="where the server was told to find them")
+
+
+class Transcript(_Model):
+    """`TRANSCRIPT`: what Whisper made of one window."""
+
+    model: str
+    model_version: str
+    language: str = Field(default="", description="ISO 639-1 code of the words; empty where there are none")
+    detected_language: str = Field(default="", description="the likeliest one, whichever was asked for")
+    detected_probability: Score = 0.0
+    speech: tuple[Span, ...] = Field(default=(), description="where speech was found in the window")
+    segments: tuple[Segment, ...] = ()
+    n_dropped: int = Field(default=0, ge=0, description="segments left out, since nobody speaks where they lie")
+
+    @property
+    def text(self) -> str:
+        return " ".join(segment.text for segment in self.segments)
 
 
 class SegmentScores(_Model):

@@ -10,7 +10,7 @@ from aircheck.episode import scan
 from aircheck.policy.errors import RequestError
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
-from aircheck_client.schema import Verdict
+from aircheck_client.schema import Failure, Verdict
 from preprocessing.container import Limits
 from preprocessing.errors import AudioError
 
@@ -51,22 +51,21 @@ class TritonPythonModel:
         self._windows.shutdown(wait=True)
 
     def _answer(self, request, sender):
-        error = None
+        failure = None
         try:
             self._stream(request, sender)
         except (AudioError, RequestError) as fault:
-            error = pb_utils.TritonError(str(fault), pb_utils.TritonError.INVALID_ARG)
+            failure = Failure(code="INVALID_ARGUMENT", message=str(fault))
         except WindowError as fault:
-            error = fault.error
+            failure = Failure(code=_code(fault.error), message=str(fault))
         except Exception as fault:  # whatever happens, the client gets an answer and the slot is freed
             pb_utils.Logger.log_error(f"episode_safety: {type(fault).__name__}: {fault}")
-            error = pb_utils.TritonError(f"episode_safety failed: {type(fault).__name__}: {fault}")
+            failure = Failure(code="INTERNAL", message=f"episode_safety failed: {type(fault).__name__}: {fault}")
         finally:
             self._room.release()
-        if error is not None and not sender.is_cancelled():
-            sender.send(pb_utils.InferenceResponse(error=error), flags=_FINAL)
-        else:
-            sender.send(flags=_FINAL)
+        if failure is not None and not sender.is_cancelled():
+            sender.send(pb_utils.InferenceResponse([_text("ERROR", failure)]))
+        sender.send(flags=_FINAL)
 
     def _stream(self, request, sender):
         audio = pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy()
@@ -77,15 +76,27 @@ class TritonPythonModel:
             judge=lambda wav: _judge(wav, context),
             executor=self._windows,
             limits=self._limits,
-            window_max_s=self._settings.longest_window_s(),
+            window_max_s=self._settings.window_max_s,
             parallel=self._settings.episode_parallel_windows,
         )
         for verdict in verdicts:
             if sender.is_cancelled():
                 verdicts.close()
                 return
-            tensor = pb_utils.Tensor("VERDICT", np.array([verdict.model_dump_json().encode()], dtype=object))
-            sender.send(pb_utils.InferenceResponse([tensor]))
+            sender.send(pb_utils.InferenceResponse([_text("VERDICT", verdict)]))
+
+
+def _code(error):
+    codes = {
+        pb_utils.TritonError.INVALID_ARG: "INVALID_ARGUMENT",
+        pb_utils.TritonError.UNAVAILABLE: "UNAVAILABLE",
+        pb_utils.TritonError.CANCELLED: "CANCELLED",
+    }
+    return codes.get(error.code(), "INTERNAL")
+
+
+def _text(name, model):
+    return pb_utils.Tensor(name, np.array([model.model_dump_json().encode()], dtype=object))
 
 
 def _judge(wav, context):
@@ -95,6 +106,7 @@ def _judge(wav, context):
         inputs=[
             pb_utils.Tensor("AUDIO", np.frombuffer(wav, np.uint8)[None]),
             pb_utils.Tensor("CONTEXT", context.reshape(1, 1)),
+            pb_utils.Tensor("LANGUAGE", np.array([[b""]], dtype=object)),
         ],
     )
     response = request.exec()
