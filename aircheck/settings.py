@@ -19,7 +19,6 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 PREFIX = "AIRCHECK_"
-_EMBEDDED_WINDOW_S = 6.0
 _CLIENT_VARIABLES = {"AIRCHECK_URL"}  # read by the command line's client side, no setting of the server
 ROOT = Path(__file__).resolve().parent.parent  # the checkout: model_repository/ and server_config/ lie beside aircheck/
 PROFILES = ROOT / "server_config" / "profiles"
@@ -57,7 +56,7 @@ class Settings(BaseSettings):
     log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
 
     # Which models, and how they compute.
-    whisper: str = Field("embedded", description="'embedded', an official openai-whisper name, or a path.")
+    whisper: str = Field("base", description="An official openai-whisper name, or a path.")
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")
     whisper_quantization: Literal["none", "int8", "fp8"] = Field(
         "none",
@@ -89,9 +88,7 @@ class Settings(BaseSettings):
     )
 
     # How audio is cut, and what is refused.
-    window_max_s: float | None = Field(
-        None, ge=2.0, le=30.0, description="Longest window cut from an episode, in s; unset: what suits the Whisper."
-    )
+    window_max_s: float = Field(30.0, ge=2.0, le=30.0, description="Longest window cut from an episode, in s.")
     episode_parallel_windows: int = Field(8, ge=1, le=64, description="Windows of one episode in flight at a time.")
     max_parallel_episodes: int = Field(16, ge=1, description="Episodes worked on at a time; more wait their turn.")
     max_clip_bytes: int = Field(64 * 2**20, gt=0, description="Largest encoded clip, in bytes.")
@@ -138,10 +135,6 @@ class Settings(BaseSettings):
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
-
-    def longest_window_s(self) -> float:
-        """`window_max_s`, or what suits the Whisper: the embedded one hears windows of one or two sentences best."""
-        return self.window_max_s or (_EMBEDDED_WINDOW_S if self.whisper == "embedded" else 30.0)
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables; ``Settings.load()`` under them gives an equal object."""

@@ -53,12 +53,6 @@ def demo(
         f"{verdict.duration_s:.0f} s of audio in {took_s:.1f} s ({verdict.duration_s / took_s:.1f} times real time); "
         f"the whole verdict as JSON: {report}"
     )
-    if settings.whisper == "embedded":
-        console.print(
-            "The embedded models were trained on synthetic speech and sounds. For human speech bring real weights, for "
-            "example: .venv/bin/aircheck serve --whisper turbo",
-            style="yellow",
-        )
     console.print("\n[bold]Next[/]  make serve                          start a server and keep it")
     console.print("      .venv/bin/aircheck scan YOUR.mp3    scan a recording of yours (in another terminal)")
     console.print("      .venv/bin/aircheck --help           everything else")

@@ -18,7 +18,7 @@ def serve(
     profile: Annotated[str | None, typer.Option(help="embedded, gpu, or a path to a YAML file.")] = None,
     whisper: Annotated[
         str | None,
-        typer.Option(help="embedded, an official name (turbo, large-v3), or a path (docs/checkpoints.md)."),
+        typer.Option(help="An official name (base, turbo, large-v3), or a path (docs/checkpoints.md)."),
     ] = None,
     text_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
     text_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --text-classifier.")] = None,

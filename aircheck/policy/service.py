@@ -11,12 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
 from aircheck.policy.packs import CONTENT_TYPES, PackLibrary, Rules
-from aircheck_client.schema import AcousticFindings, Context, Segment, TextFindings, Verdict
+from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
 
 _Parsed = TypeVar("_Parsed")
 
 _CONTEXT = TypeAdapter(Context)
-_SEGMENTS = TypeAdapter(tuple[Segment, ...])
+_TRANSCRIPT = TypeAdapter(Transcript)
+_WARNINGS = TypeAdapter(tuple[str, ...])
 _TEXT_FINDINGS = TypeAdapter(TextFindings)
 _ACOUSTIC_FINDINGS = TypeAdapter(AcousticFindings)
 
@@ -36,21 +37,21 @@ class PolicyService:
     def decide(
         self,
         *,
-        segments_json: bytes,
+        transcript_json: bytes,
         text_findings_json: bytes,
         acoustic_findings_json: bytes,
         duration_s: float,
-        language: bytes,
+        warnings_json: bytes,
         context_json: bytes,
     ) -> Verdict:
         """The verdict on one window.
 
         Args:
-            segments_json: SEGMENTS, a list of schema.Segment: the transcript that the verdict carries.
+            transcript_json: TRANSCRIPT, a schema.Transcript: what the verdict carries.
             text_findings_json: TEXT_FINDINGS, a schema.TextFindings.
             acoustic_findings_json: ACOUSTIC_FINDINGS, a schema.AcousticFindings.
             duration_s: DURATION of the window in seconds.
-            language: LANGUAGE, the code that Whisper gives, in UTF-8.
+            warnings_json: WARNINGS, a list of what the decoder warns of.
             context_json: CONTEXT, a schema.Context; empty for the defaults.
 
         Raises:
@@ -60,15 +61,17 @@ class PolicyService:
         context, rules = self.rules(context_json)
         if not (math.isfinite(duration_s) and duration_s >= 0):
             raise RequestError(f"DURATION: {duration_s} is not a length of audio; give seconds, 0 or more")
-        return decide_window(
+        transcript = _parsed("TRANSCRIPT", _TRANSCRIPT, transcript_json)
+        verdict = decide_window(
             _parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json),
             _parsed("ACOUSTIC_FINDINGS", _ACOUSTIC_FINDINGS, acoustic_findings_json),
             duration_s,
-            _text("LANGUAGE", language),
+            transcript.language,
             context,
             rules,
-            segments=_parsed("SEGMENTS", _SEGMENTS, segments_json),
+            segments=transcript.segments,
         )
+        return verdict.model_copy(update={"warnings": _parsed("WARNINGS", _WARNINGS, warnings_json)})
 
     def rules(self, context_json: bytes) -> tuple[Context, Rules]:
         """The context of a request and the rules that apply under it. Raises RequestError."""
@@ -99,15 +102,6 @@ class PolicyService:
 
 def _example() -> str:
     return Context(content_type="podcast", market="SE").model_dump_json()
-
-
-def _text(name: str, value: bytes) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{name}: {value!r:.80} is not UTF-8; send what the model before this one returned"
-        ) from error
 
 
 def _parsed(name: str, adapter: TypeAdapter[_Parsed], value: bytes) -> _Parsed:

@@ -13,5 +13,5 @@ class CheckpointError(TextSafetyError):
     """A classifier cannot be loaded from the given name or path."""
 
 
-class SegmentsError(TextSafetyError):
-    """A `SEGMENTS` tensor is not a JSON list of transcript segments."""
+class TranscriptError(TextSafetyError):
+    """A `TRANSCRIPT` tensor is not the JSON of a transcript."""

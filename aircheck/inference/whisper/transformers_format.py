@@ -15,9 +15,9 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from aircheck.inference.whisper.token_table import TABLE
-
 CONFIG = "config.json"
+_GENERATION = "generation_config.json"
+_TABLE = "decoder.token_embedding.weight"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"  # where the weights are split into several files
 _SAVE = "save it with WhisperForConditionalGeneration.save_pretrained(folder)"
@@ -97,11 +97,18 @@ def state(folder: Path) -> dict[str, Tensor]:
     output = found.pop("proj_out.weight", None)
     if (
         output is not None
-        and TABLE in found
-        and not (output.shape == found[TABLE].shape and output.equal(found[TABLE]))
+        and _TABLE in found
+        and not (output.shape == found[_TABLE].shape and output.equal(found[_TABLE]))
     ):
         raise ValueError("its proj_out differs from its embed_tokens, but Whisper uses one table for both; tie them")
     return found
+
+
+def alignment_heads(folder: Path) -> Any:
+    """(layer, head) pairs as `generation_config.json` has them; None where it has none. Raises ValueError."""
+    if not (folder / _GENERATION).is_file():
+        return None
+    return _json(folder / _GENERATION).get("alignment_heads")
 
 
 def _renamed(name: str) -> str:
@@ -112,14 +119,14 @@ def _renamed(name: str) -> str:
 
 def _check_vocabulary(folder: Path, n_vocab: Any) -> None:
     """Refuse tokens numbered otherwise than openai-whisper's tokenizer does (for example, with tokens added)."""
-    if not isinstance(n_vocab, int) or not (folder / "generation_config.json").is_file():
+    if not isinstance(n_vocab, int) or not (folder / _GENERATION).is_file():
         return
-    said = _json(folder / "generation_config.json").get("no_timestamps_token_id")
+    said = _json(folder / _GENERATION).get("no_timestamps_token_id")
     expected = n_vocab - 1502  # <|notimestamps|> stands before the 1501 timestamps, which end the vocabulary
     if said is not None and said != expected:
         raise ValueError(
             f"its tokens are not Whisper's: of {n_vocab}, <|notimestamps|> should be {expected}, but its "
-            f"generation_config.json says {said}; were tokens added?"
+            f"{_GENERATION} says {said}; were tokens added?"
         )
 
 

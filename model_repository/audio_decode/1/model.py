@@ -1,17 +1,16 @@
 """Triton adapter: encoded clips to waveforms and log-mels (preprocessing.clip)."""
 
-from pathlib import Path
+import json
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from aircheck.inference.batching import strings
 from aircheck.inference.device import select_device, side_threads
 from aircheck.inference.whisper.checkpoint import n_mels
 from aircheck.settings import Settings
 from preprocessing.clip import CLIP_S, Clip, ClipDecoder
 from preprocessing.container import Limits
-
-EMBEDDED_WHISPER = Path(__file__).parents[2] / "whisper" / "1" / "whisper.safetensors"
 
 
 class TritonPythonModel:
@@ -19,7 +18,7 @@ class TritonPythonModel:
         settings = Settings.load()
         device = select_device(settings.device, args)
         self._decoder = ClipDecoder(
-            n_mels=n_mels(settings.whisper, embedded=EMBEDDED_WHISPER),
+            n_mels=n_mels(settings.whisper),
             limits=Limits(
                 max_bytes=settings.max_clip_bytes,
                 max_duration_s=CLIP_S,
@@ -46,5 +45,7 @@ def _response(clips):
             pb_utils.Tensor("WAVEFORM", np.stack([clip.waveform for clip in clips])),
             pb_utils.Tensor("LOG_MEL", np.stack([clip.log_mel for clip in clips])),
             pb_utils.Tensor("DURATION", np.array([[clip.duration_s] for clip in clips], np.float32)),
+            pb_utils.Tensor("SPEECH", strings([json.dumps([[0.0, clip.duration_s]]) for clip in clips])),
+            pb_utils.Tensor("WARNINGS", strings(["[]" for _ in clips])),
         ]
     )

@@ -11,7 +11,7 @@ from aircheck.policy.errors import PolicyError
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
 
-_INPUTS = ("SEGMENTS", "TEXT_FINDINGS", "ACOUSTIC_FINDINGS", "DURATION", "LANGUAGE", "CONTEXT")
+_INPUTS = ("TRANSCRIPT", "TEXT_FINDINGS", "ACOUSTIC_FINDINGS", "DURATION", "WARNINGS", "CONTEXT")
 
 
 class TritonPythonModel:
@@ -32,14 +32,14 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor("VERDICT", output)])
 
     def _verdict(
-        self, segments: bytes, text: bytes, acoustic: bytes, duration_s: np.float32, language: bytes, context: bytes
+        self, transcript: bytes, text: bytes, acoustic: bytes, duration_s: np.float32, warnings: bytes, context: bytes
     ) -> bytes:
         verdict = self._service.decide(
-            segments_json=segments,
+            transcript_json=transcript,
             text_findings_json=text,
             acoustic_findings_json=acoustic,
             duration_s=float(duration_s),
-            language=language,
+            warnings_json=warnings,
             context_json=context,
         )
         return verdict.model_dump_json().encode()

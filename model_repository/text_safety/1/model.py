@@ -1,4 +1,4 @@
-"""Triton model `text_safety`: transcript segments in, category scores out. The logic is `aircheck.inference`."""
+"""Triton model `text_safety`: transcripts in, category scores out. The logic is `aircheck.inference`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings, texts
 from aircheck.inference.device import select_device, side_threads
-from aircheck.inference.text_safety.errors import SegmentsError
-from aircheck.inference.text_safety.service import classify, load, parse_segments, window_scores
+from aircheck.inference.text_safety.errors import TranscriptError
+from aircheck.inference.text_safety.service import classify, load, parse_transcript, window_scores
 from aircheck.settings import Settings
 from aircheck_client.schema import Segment, TextFindings
 
@@ -26,24 +26,23 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Judges the windows of all readable requests in one batch; an unreadable one fails alone."""
         windows = [_windows(request) for request in requests]
-        readable = [part for part in windows if not isinstance(part, SegmentsError)]
+        readable = [part for part in windows if not isinstance(part, TranscriptError)]
         findings = iter(classify(self._classifier, [window for part in readable for window in part]))
         return [
-            _failure(part) if isinstance(part, SegmentsError) else _response([next(findings) for _ in part])
+            _failure(part) if isinstance(part, TranscriptError) else _response([next(findings) for _ in part])
             for part in windows
         ]
 
 
-def _windows(request: Any) -> list[list[Segment]] | SegmentsError:
+def _windows(request: Any) -> list[list[Segment]] | TranscriptError:
     try:
-        return [
-            parse_segments(value) for value in texts(pb_utils.get_input_tensor_by_name(request, "SEGMENTS").as_numpy())
-        ]
-    except SegmentsError as error:
+        values = texts(pb_utils.get_input_tensor_by_name(request, "TRANSCRIPT").as_numpy())
+        return [list(parse_transcript(value).segments) for value in values]
+    except TranscriptError as error:
         return error
 
 
-def _failure(error: SegmentsError) -> Any:
+def _failure(error: TranscriptError) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
 
 

@@ -1,4 +1,4 @@
-"""Triton model `whisper`: LOG_MEL and DURATION of windows in; TEXT, SEGMENTS (JSON) and LANGUAGE out.
+"""Triton model `whisper`: log-mel windows in, their transcripts out.
 
 `execute` hands each request's windows and its response sender to the engine and returns, so that Triton keeps sending
 while earlier windows decode. When the engine's queue is full, a request is turned away as UNAVAILABLE. That is done
@@ -6,8 +6,6 @@ here and not by `max_queue_size`: when Triton 2.51 itself turns away a step of a
 ensemble are stuck for good (https://github.com/triton-inference-server/core/pull/470).
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
@@ -18,9 +16,9 @@ from aircheck.inference.whisper.checkpoint import load
 from aircheck.inference.whisper.engine import EngineBusyError, WhisperEngine, Window, WindowError, select_dtype
 from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.inference.whisper.pending import Answer, PendingRequests
+from aircheck.inference.whisper.segments import WindowTranscript
 from aircheck.settings import Settings
-
-EMBEDDED_CHECKPOINT = Path(__file__).parent / "whisper.safetensors"
+from aircheck_client.schema import Transcript
 
 
 class TritonPythonModel:
@@ -28,7 +26,7 @@ class TritonPythonModel:
         settings = Settings.load()
         device = select_device(settings.device, args)
         dtype = select_dtype(settings.whisper_dtype, device)
-        whisper = load(settings.whisper, device, dtype, embedded=EMBEDDED_CHECKPOINT)
+        whisper = load(settings.whisper, device, dtype)
         self.engine = WhisperEngine(
             whisper,
             DecodingOptions.of(settings),
@@ -53,30 +51,39 @@ class TritonPythonModel:
                 continue
             # copies: the request's memory goes back to Triton
             windows = [Window(log_mel.copy(), s) for log_mel, s in zip(log_mels, durations_s, strict=True)]
-            self.pending.submit(windows, lambda answer, sender=sender: _answer(sender, answer), sender.is_cancelled)
+            self.pending.submit(
+                windows, lambda answer, sender=sender: self._answer(sender, answer), sender.is_cancelled
+            )
 
     def finalize(self) -> None:
         self.pending.close()
         self.engine.close()
 
+    def _answer(self, sender: Any, answer: Answer) -> None:
+        if answer is None:
+            response = _error("the request was cancelled", pb_utils.TritonError.CANCELLED)
+        elif isinstance(answer, EngineBusyError):
+            response = _error(f"whisper: {answer}", pb_utils.TritonError.UNAVAILABLE)
+        elif isinstance(answer, Exception):
+            response = _error(f"whisper: {answer}", pb_utils.TritonError.INTERNAL)
+        else:
+            transcripts = [self._transcript(window) for window in answer]
+            response = pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor("TEXT", strings([transcript.text for transcript in transcripts])),
+                    pb_utils.Tensor("TRANSCRIPT", strings([item.model_dump_json() for item in transcripts])),
+                ]
+            )
+        _send(sender, response)
 
-def _answer(sender: Any, answer: Answer) -> None:
-    if answer is None:
-        response = _error("the request was cancelled", pb_utils.TritonError.CANCELLED)
-    elif isinstance(answer, EngineBusyError):
-        response = _error(f"whisper: {answer}", pb_utils.TritonError.UNAVAILABLE)
-    elif isinstance(answer, Exception):
-        response = _error(f"whisper: {answer}", pb_utils.TritonError.INTERNAL)
-    else:
-        segments = [json.dumps([segment.model_dump() for segment in window.segments]) for window in answer]
-        response = pb_utils.InferenceResponse(
-            [
-                pb_utils.Tensor("TEXT", strings([window.text for window in answer])),
-                pb_utils.Tensor("SEGMENTS", strings(segments)),
-                pb_utils.Tensor("LANGUAGE", strings([window.language for window in answer])),
-            ]
+    def _transcript(self, window: WindowTranscript) -> Transcript:
+        return Transcript(
+            model=self.engine.name,
+            model_version=self.engine.version,
+            language=window.language if window.segments else "",
+            detected_language=window.language,
+            segments=window.segments,
         )
-    _send(sender, response)
 
 
 def _error(message: str, code: int) -> Any:
