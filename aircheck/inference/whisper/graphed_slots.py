@@ -10,6 +10,7 @@ Off a GPU the same functions run uncaptured, which is how they are tested withou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +24,26 @@ from aircheck.inference.whisper.slots import DecodingSlots, EncodedWindow, Encod
 _FEWEST_SLOTS = 8
 _LENGTHS = 64  # text positions are rounded up to a multiple of this
 _WARM_UPS = 2  # runs before a capture: libraries choose their kernels and allocate then
+
+
+@dataclass(frozen=True)
+class CapturedStep:
+    """A decoder step of fixed shapes, with every tensor that it reads or writes.
+
+    A graph holds addresses, not tensors: an input that nobody holds is freed, and the replays then read whatever the
+    allocator has put there since.
+
+    inputs : what the step reads beside the slots' own state and caches
+    report : [4, n], which the next replay overwrites
+    """
+
+    replay: Callable[[], None]
+    inputs: tuple[Tensor, ...]
+    report: Tensor
+
+    def __call__(self) -> Tensor:
+        self.replay()
+        return self.report
 
 
 class GraphedSlots(DecodingSlots):
@@ -43,7 +64,7 @@ class GraphedSlots(DecodingSlots):
         self._is_cuda = self.device.type == "cuda"
         self._encoding = torch.cuda.Stream(self.device) if self._is_cuda else None
         self._pool = torch.cuda.graph_pool_handle() if self._is_cuda else None
-        self._steps: dict[tuple[int, int, bool], Callable[[], Tensor]] = {}
+        self._steps: dict[tuple[int, int, bool], CapturedStep] = {}
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
         """Starts encoding and returns; the keys and values are there when their `ready` event has passed."""
@@ -73,16 +94,21 @@ class GraphedSlots(DecodingSlots):
         chosen = self._steps[shape]()[:, : len(positions)]
         return self._to_host(chosen)
 
-    def _captured(self, n: int, length: int, samples: bool) -> Callable[[], Tensor]:
-        """A step of fixed shapes: the report of the first n slots, which the next call overwrites."""
+    def _captured(self, n: int, length: int, samples: bool) -> CapturedStep:
+        """A step of fixed shapes for the first n slots."""
         rows = torch.arange(n, device=self.device)
 
         def step() -> Tensor:
             logits = self._decoder.step(self._state.tokens[:n], self._state.positions[:n], self._cache, length)
             return self._rules.choose(logits, self._state, starting=rows, sampling=rows if samples else None)
 
+        replay, report = self._capture(step)
+        return CapturedStep(replay, (rows,), report)
+
+    def _capture(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Record a step: what runs it again, and the tensor that each run writes its report to."""
         if not self._is_cuda:
-            return step
+            return _uncaptured(step)
         state = {name: tensor.clone() for name, tensor in vars(self._state).items()}
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -95,12 +121,7 @@ class GraphedSlots(DecodingSlots):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             report = step()  # recorded, not run
-
-        def replay() -> Tensor:
-            graph.replay()
-            return report
-
-        return replay
+        return graph.replay, report
 
     def _to_host(self, chosen: Tensor) -> StepReport:
         if not self._is_cuda:
@@ -110,6 +131,17 @@ class GraphedSlots(DecodingSlots):
         copied = torch.cuda.Event()
         copied.record()
         return StepReport(host, copied)
+
+
+def _uncaptured(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """A step that runs as it is, with a graph's contract: one report, overwritten by each run."""
+    report = torch.empty(0)
+
+    def replay() -> None:
+        chosen = step()
+        report.resize_(chosen.shape).copy_(chosen)
+
+    return replay, report
 
 
 def bucket(n: int, n_slots: int) -> int:
