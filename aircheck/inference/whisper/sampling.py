@@ -23,7 +23,8 @@ def gumbel_noise(seed: int, positions: Tensor, temperatures: Tensor, n_vocab: in
     attempt = (temperatures * 100).round().to(torch.int64)
     row = _hash(_hash(_hash(torch.full_like(positions, seed & _MASK)) ^ positions) ^ attempt)
     tokens = torch.arange(n_vocab, device=positions.device) * _GOLDEN & _MASK
-    uniform = ((_hash(row[:, None] ^ tokens) >> 8).float() + 0.5) / 2**24  # within (0, 1)
+    # within (0, 1): 23 bits and a half are exact in fp32, with one bit more the largest would round to 1
+    uniform = ((_hash(row[:, None] ^ tokens) >> 9).float() + 0.5) / 2**23
     return uniform.log_().neg_().log_().neg_()
 
 
