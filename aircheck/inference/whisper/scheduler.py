@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import isfinite
 
 import numpy as np
 import torch
@@ -24,6 +26,16 @@ from aircheck.inference.whisper.options import DecodedWindow
 from aircheck.inference.whisper.slots import DecodingSlots, EncodedWindow, StepReport
 
 _LOOP_CHECK_EVERY = 16  # tokens
+
+
+class NotFiniteError(ArithmeticError):
+    """A window's logits are not finite: an activation overflowed the dtype, or the weights produce NaN."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the Whisper model produced NaN or infinity for this window; set whisper_dtype to bf16 or fp32, and "
+            "whisper_quantization to none"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,14 +152,18 @@ class Scheduler:
         free = [slot for slot, job in enumerate(self._running) if job is None]
         free += range(len(self._running), slots.n_slots)
         wanted = len(free) + slots.encode_ahead
+        # a job leaves a queue only when the next place has it: whatever raises on the way, `fail` still finds it
         while self._waiting and len(self._encoded) < wanted:
-            n = min(slots.encode_batch, len(self._waiting))
-            jobs = [self._waiting.popleft() for _ in range(n)]
-            self._encoded.extend(zip(jobs, slots.encode([job.window.log_mel for job in jobs]), strict=True))
+            jobs = list(islice(self._waiting, slots.encode_batch))
+            encoded = slots.encode([job.window.log_mel for job in jobs])
+            self._encoded.extend(zip(jobs, encoded, strict=True))
+            for _ in jobs:
+                self._waiting.popleft()
         admitted = []
         for slot in free[: len(self._encoded)]:
-            job, encoded = self._encoded.popleft()
-            slots.admit(slot, encoded)
+            job, window = self._encoded[0]
+            slots.admit(slot, window)
+            self._encoded.popleft()
             job.slot = slot
             self._running[slot : slot + 1] = [job]
             admitted.append(job)
@@ -183,6 +199,9 @@ class Scheduler:
         for (job, attempt, position), (token, *totals) in zip(step.places, step.report.rows(), strict=True):
             is_void = attempt != job.attempt or self._running[job.slot : job.slot + 1] != [job]
             if is_void or position < self.slots.n_prompt - 1:
+                continue
+            if not all(map(isfinite, totals)):
+                self._retire(job).fail(NotFiniteError())
                 continue
             is_over = token == self.slots.tokenizer.eot
             if not is_over:
@@ -222,6 +241,11 @@ class Scheduler:
             )
             ended = [(job, replace(result, words=said)) for (job, result), said in zip(ended, words, strict=True)]
         for job, result in ended:
-            self._running[job.slot] = None
+            self._retire(job)
             if job.future.set_running_or_notify_cancel():
                 job.future.set_result(result)
+
+    def _retire(self, job: Job) -> Job:
+        """Free the job's slot."""
+        self._running[job.slot] = None
+        return job

@@ -34,9 +34,14 @@ class SlotCache:
         """Put a window's cross-attention keys and values, [layer, 2, head, n_audio_ctx, D], into a slot."""
         self.cross[:, :, slot] = cross
 
+    def clear(self, slot: int) -> None:
+        """Forget the text of the slot's last window: NaN in a position that is masked still spoils the sum, 0 · NaN."""
+        self.own[:, :, slot] = 0
+
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of a slot, and its audio, over another's."""
+        """Copy the first `length` positions of a slot, and its audio, over another's; nothing else is left there."""
         self.own[:, :, target, :, :length] = self.own[:, :, source, :, :length]
+        self.own[:, :, target, :, length:] = 0
         self.cross[:, :, target] = self.cross[:, :, source]
 
     @staticmethod

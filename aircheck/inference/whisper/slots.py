@@ -120,6 +120,8 @@ class DecodingSlots:
 
     def start(self, slots: Sequence[int], temperatures: Sequence[float]) -> None:
         """Let the windows in these slots begin their texts, or begin them anew."""
+        for slot in slots:
+            self._cache.clear(slot)
         self._rules.start(self._state, slots, temperatures)
 
     def move(self, source: int, target: int, length: int) -> None:

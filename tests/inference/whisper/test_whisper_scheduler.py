@@ -14,7 +14,7 @@ from whisper.model import Whisper
 
 from aircheck.inference.whisper.graphed_slots import GraphedSlots
 from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
+from aircheck.inference.whisper.scheduler import Job, NotFiniteError, Scheduler, Window
 from aircheck.inference.whisper.slots import DecodingSlots
 from support.whisper_models import decoded, random_whisper
 
@@ -159,3 +159,72 @@ def test_a_fault_reaches_every_window_and_the_next_one_works(
     assert scheduler.is_idle
     (result,) = scheduler.decode([Window(log_mels[1], 30.0, 9)])
     assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens
+
+
+@pytest.mark.parametrize("kind", [DecodingSlots, GraphedSlots])
+@pytest.mark.parametrize("stage", ["encode", "admit", "start", "step"])
+def test_whatever_raises_on_the_way_no_window_is_lost(
+    model: Whisper, log_mels: Tensor, monkeypatch: pytest.MonkeyPatch, kind: type[DecodingSlots], stage: str
+) -> None:
+    slots = slots_of(kind, model, 2)
+    scheduler = Scheduler(slots)
+    jobs = [Job(Window(log_mel, 30.0, 9)) for log_mel in log_mels[:5]]
+    for job in jobs:
+        scheduler.submit(job)
+
+    def out_of_memory(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(slots, stage, out_of_memory)
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        scheduler.iterate()
+    scheduler.fail(caught.value)
+    monkeypatch.undo()
+    for job in jobs:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            job.future.result(timeout=0)
+    (result,) = scheduler.decode([Window(log_mels[1], 30.0, 9)])
+    assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens
+
+
+@pytest.mark.parametrize("kind", [DecodingSlots, GraphedSlots])
+@pytest.mark.parametrize("n_slots", [1, 3])
+def test_a_window_whose_values_overflow_fails_alone(
+    model: Whisper,
+    log_mels: Tensor,
+    alone: Callable[[int, int], DecodedWindow],
+    kind: type[DecodingSlots],
+    n_slots: int,
+) -> None:
+    """NaN must stay neither beside its neighbours nor in its slot, for the next window or for one that moves there."""
+    scheduler = Scheduler(slots_of(kind, model, n_slots))
+    broken = [Job(Window(torch.full((80, 3000), float("nan")), 30.0, 9)) for _ in range(2)]
+    sound = [Job(Window(log_mels[row], 30.0, 9 + row)) for row in range(N_WINDOWS)]
+    for job in [sound[0], *broken, *sound[1:]]:
+        scheduler.submit(job)
+    while not scheduler.is_idle:
+        scheduler.iterate()
+    for job in broken:
+        with pytest.raises(NotFiniteError, match=r"NaN.*whisper_dtype"):
+            job.future.result(timeout=0)
+    for row, job in enumerate(sound):
+        assert job.future.result(timeout=0).tokens == alone(row, 9 + row).tokens
+
+
+@torch.inference_mode()
+def test_a_slot_is_clean_when_it_is_taken_and_when_a_window_moves_there(model: Whisper, log_mels: Tensor) -> None:
+    slots = slots_of(DecodingSlots, model, 2)
+    for slot, encoded in enumerate(slots.encode(list(log_mels[:2]))):
+        slots.admit(slot, encoded)
+        slots.start([slot], [0.0])
+    expected = slots.step([0, 0], []).rows()
+    for how in ("taken", "moved to"):
+        slots._cache.own.fill_(float("nan"))
+        slots.admit(1, slots.encode([log_mels[1]])[0])
+        slots.start([1], [0.0])
+        if how == "moved to":
+            slots.move(1, 0, 0)
+        assert slots._cache.own[:, :, 0 if how == "moved to" else 1].isfinite().all(), how
+    slots.admit(1, slots.encode([log_mels[0]])[0])
+    slots.start([0, 1], [0.0, 0.0])
+    assert slots.step([0, 0], []).rows() == expected[::-1]
