@@ -10,8 +10,10 @@ arithmetic, while another decodes, which is memory traffic.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -42,7 +44,25 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MOST_SLOTS = {"cpu": 8, "cuda": 256}  # of a lane
 _SHARE_OF_FREE_MEMORY = 0.6  # for the slots; the rest is for activations and for others
 _CLOSED = "the Whisper engine was closed before this window was decoded"
+# openai-whisper's front end gives (max(log10 P, max log10 P - 8) + 4) / 4, with mel energies P of at least 1e-10
+_LOG_MEL_SPAN = 2.0  # 8 / 4: no window's values lie further apart
+_MIN_LOG_MEL = -1.5  # (-10 + 4) / 4: digital silence
+# P is at most 1000 for samples within ±1: (Σ Hann = 200)² by a mel filter's sum, 1/40; float recordings may go beyond
+# full scale, here by up to 60 dB in amplitude: (3 + 6 + 4) / 4
+_MAX_LOG_MEL = 3.25
+_LOG_MEL_TOLERANCE = 0.01  # of front ends that round otherwise, or write fp16
+
 _WAITING_PER_SLOT = 2  # windows in the queue; more would only make their senders wait here instead of there
+
+
+_running: weakref.WeakSet[WhisperEngine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_running() -> None:
+    """A thread that is inside torch when the interpreter ends brings the process down («terminate called …»)."""
+    for engine in list(_running):
+        engine.close()
 
 
 class WindowError(ValueError):
@@ -89,6 +109,7 @@ class WhisperEngine:
             threading.Thread(target=self._run, args=[lane], name=f"whisper-lane-{at}", daemon=True)
             for at, lane in enumerate(self._lanes)
         ]
+        _running.add(self)
         for thread in self._threads:
             thread.start()
 
@@ -132,8 +153,8 @@ class WhisperEngine:
         for duration_s in durations_s:
             if not 0 <= duration_s <= CHUNK_LENGTH:  # also refuses NaN
                 raise WindowError(f"a window lasts {duration_s:g} s; it must last 0 to {CHUNK_LENGTH} s")
-        if not bool(torch.isfinite(torch.as_tensor(log_mels)).all()):
-            raise WindowError("log-mel holds NaN or infinity; was it computed from finite samples?")
+        if shape[0]:
+            _check_range(torch.as_tensor(log_mels))
 
     def submit(self, window: Window, block: bool = True) -> Future[DecodedWindow]:
         """Queue a window, whose log-mel has been checked.
@@ -185,6 +206,7 @@ class WhisperEngine:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        _running.discard(self)
         for job in self._waiting:
             job.fail(EngineClosedError(_CLOSED))
         self._waiting.clear()
@@ -223,6 +245,26 @@ class WhisperEngine:
         if any(job.future.cancelled() for job in self._waiting):
             self._waiting = deque(job for job in self._waiting if not job.future.cancelled())
             self._changed.notify_all()  # the senders
+
+
+def _check_range(log_mels: Tensor) -> None:
+    """Raises WindowError where a window, [windows, n_mels, frames], holds what no audio has.
+
+    Huge values overflow the activations to infinity and NaN.
+    """
+    low, high = log_mels.amin(dim=(1, 2)), log_mels.amax(dim=(1, 2))
+    if not bool((low.isfinite() & high.isfinite()).all()):
+        raise WindowError("log-mel holds NaN or infinity; was it computed from finite samples?")
+    least, most, span = float(low.min()), float(high.max()), float((high - low).max())
+    if least < _MIN_LOG_MEL - _LOG_MEL_TOLERANCE or most > _MAX_LOG_MEL + _LOG_MEL_TOLERANCE:
+        raise WindowError(
+            f"log-mel has values from {least:.4g} to {most:.4g}; Whisper's lie within {_MIN_LOG_MEL} and "
+            f"{_MAX_LOG_MEL}: compute it as openai-whisper's log_mel_spectrogram does, of samples within ±1"
+        )
+    if span > _LOG_MEL_SPAN + _LOG_MEL_TOLERANCE:
+        raise WindowError(
+            f"a window's log-mel spans {span:.4g}; Whisper's front end clips it to {_LOG_MEL_SPAN} below its maximum"
+        )
 
 
 def _lanes(

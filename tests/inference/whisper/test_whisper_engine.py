@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +24,9 @@ from aircheck.inference.whisper.engine import (
     select_dtype,
 )
 from aircheck.inference.whisper.segments import WindowTranscript
-from support.whisper_models import CPU, EMBEDDED_CHECKPOINT
+from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel
+
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +97,40 @@ def test_a_window_of_the_wrong_kind_is_refused_by_name(
 
 
 def test_a_log_mel_that_is_not_finite_is_refused(engine: WhisperEngine) -> None:
-    log_mel = np.zeros((1, 80, 3000), np.float32)
-    log_mel[0, 3, 14] = np.nan
+    broken = np.zeros((1, 80, 3000), np.float32)
+    broken[0, 3, 14] = np.nan
     with pytest.raises(WindowError, match="NaN"):
-        engine.transcribe(log_mel, [1.0])
+        engine.transcribe(broken, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [((3e38,), "3e\\+38"), ((1e6,), "1e\\+06"), ((-40.0,), "-40"), ((-1.4, 1.2), r"spans 2\.6")],
+)
+def test_a_log_mel_that_no_audio_has_is_refused(
+    engine: WhisperEngine, windows: Tensor, values: tuple[float, ...], message: str
+) -> None:
+    strange = torch.zeros(1, 80, 3000)
+    strange[0, 0, : len(values)] = torch.tensor(values)
+    with pytest.raises(WindowError, match=message):
+        engine.check(torch.cat([windows[:1], strange]), [1.0, 1.0])
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 1e-6, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("shape", ["constant", "square wave", "noise", "click"])
+def test_every_log_mel_of_the_front_end_is_taken(engine: WhisperEngine, shape: str, amplitude: float) -> None:
+    """Also of float recordings beyond full scale."""
+    sound = {
+        "constant": np.ones(16_000),
+        "square wave": np.sign(np.sin(np.arange(16_000) / 3)),
+        "noise": np.random.default_rng(0).uniform(-1, 1, 16_000),
+        "click": np.arange(16_000) == 8_000,
+    }[shape]
+    samples = (sound * amplitude).astype(np.float32)
+    for n_mels in (80, 128):
+        values = log_mel(samples, n_mels)
+        engine.check(values[:80][None], [1.0])
+        engine.check(values[:80][None].half(), [1.0])
 
 
 @pytest.mark.parametrize(("threads", "n_slots"), [(1, 3), (3, 5), (4, 2)])
@@ -154,6 +189,24 @@ def test_a_closed_engine_answers_what_it_had_and_takes_no_more(embedded: LoadedW
         futures[-1].result()
     with pytest.raises(EngineClosedError, match="closed"):
         engine.submit(Window(windows[0], 30.0))
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_process_that_leaves_its_engine_running_ends_cleanly(dtype: str) -> None:
+    """A thread inside torch at the interpreter's end used to abort the process."""
+    code = f"""
+import torch
+from aircheck.inference.whisper.checkpoint import LoadedWhisper
+from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
+from support.whisper_models import random_whisper
+
+model = random_whisper(80, 51864, n_state=256).to(DTYPES["{dtype}"])
+engine = WhisperEngine(LoadedWhisper(model, None, "random", "0"), n_slots=2, threads=2)
+for _ in range(4):
+    engine.submit(Window(torch.zeros(80, 3000), 30.0))
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_slots_are_as_many_as_are_of_use(embedded: LoadedWhisper) -> None:
