@@ -213,10 +213,12 @@ def test_ratios_and_shares_say_how_much_faster_ours_is() -> None:
     assert "| transformers | failed: did not finish |" in table
 
 
-def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_command_measures_in_processes_of_their_own(tmp_path: Path, dtype: str) -> None:
     out = tmp_path / "throughput.json"
     command = [sys.executable, "-m", "benchmarks.throughput", "--shapes", "--engines", "ours", "--windows", "4"]
-    subprocess.run([*command, "--slots", "2", "--repeats", "1", "--out", str(out)], cwd=ROOT, check=True)
+    options = ["--slots", "2", "--repeats", "1", "--dtype", dtype, "--out", str(out)]
+    subprocess.run([*command, *options], cwd=ROOT, check=True)
     report = json.loads(out.read_text())
     assert report["conditions"]["cores"] >= 1
     assert report["conditions"]["versions"]["torch"] == torch.__version__.split("+")[0]
