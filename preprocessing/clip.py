@@ -1,5 +1,7 @@
 """One encoded clip of at most 30 s to what the models take: decoding, mixing, resampling and log-mel by DALI.
 
+Where somebody speaks is found beside it, on the CPU (preprocessing.speech_activity).
+
 DALI's operators are set up to compute exactly openai-whisper's `log_mel_spectrogram`
 (https://github.com/openai/whisper/blob/main/whisper/audio.py): the largest difference seen was below 1e-4.
 """
@@ -17,6 +19,7 @@ from nvidia.dali.pipeline import Pipeline
 
 from preprocessing.container import Limits, check_wav_size, probe, to_wav
 from preprocessing.errors import AudioError, CorruptAudioError, LimitExceededError
+from preprocessing.speech_activity import Span, speech_activity
 
 SAMPLE_RATE_HZ = 16_000
 CLIP_S = 30
@@ -33,6 +36,7 @@ class Clip:
     waveform: np.ndarray  # fp32 [N_SAMPLES], 16 kHz mono in [-1, 1], zero-padded at the end
     log_mel: np.ndarray  # fp32 [n_mels, N_FRAMES], normalised as Whisper expects
     duration_s: float
+    speech: tuple[Span, ...]  # where somebody speaks; () where nobody does
 
 
 @pipeline_def(exec_dynamic=True)
@@ -81,7 +85,8 @@ class ClipDecoder:
         )
         self._pipeline: Pipeline = self._build()
         self._max_batch_size = max_batch_size
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="demux")  # FFmpeg releases the GIL
+        self._speech_activity = speech_activity()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="clip")  # FFmpeg and torch release the GIL
 
     def decode(self, encoded: Sequence[np.ndarray]) -> list[Clip | AudioError]:
         """Clips in the order of `encoded` (uint8 [bytes] each); one that cannot be decoded is an AudioError instead."""
@@ -111,10 +116,10 @@ class ClipDecoder:
             if len(encoded) > 1:
                 return [result for item in encoded for result in self._run([item])]
             return [CorruptAudioError(f"the audio cannot be decoded ({_last_line(error)}); is the file truncated?")]
-        return [
-            self._clip(np.array(waveforms.at(i)), np.array(log_mels.at(i)), int(lengths.at(i)[0]))
-            for i in range(len(encoded))
+        decoded = [
+            (np.array(waveforms.at(i)), np.array(log_mels.at(i)), int(lengths.at(i)[0])) for i in range(len(encoded))
         ]
+        return list(self._pool.map(self._clip, *zip(*decoded, strict=True)))
 
     def _clip(self, waveform: np.ndarray, log_mel: np.ndarray, samples: int) -> Clip | AudioError:
         if samples > N_SAMPLES + _SLACK:
@@ -124,7 +129,8 @@ class ClipDecoder:
             )
         if samples == 0:
             return CorruptAudioError("the file holds no audio samples; was the recording cut off?")
-        return Clip(waveform, log_mel, min(samples, N_SAMPLES) / SAMPLE_RATE_HZ)
+        samples = min(samples, N_SAMPLES)
+        return Clip(waveform, log_mel, samples / SAMPLE_RATE_HZ, self._speech_activity.spans(waveform[:samples]))
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -33,6 +33,7 @@ _BLOCK = 128  # chunks computed at once, 4.1 s: what lies between two layers sta
 
 _SPEECH_LEVEL = 10 ** (-20 / 20)  # root mean square of loud syllables in LibriSpeech: -20 dBFS
 _MAX_GAIN = 10 ** (70 / 20)  # lifts speech at -90 dBFS, where 16 bits end
+_MAX_SAMPLE = 4.0  # four times full scale: more than a codec overshoots
 _LEVEL_CHUNKS = 125  # the level is the loudest of these chunks, 4 s: longer than a pause within talk
 _GAIN_CHUNKS = 64  # and its gain is averaged over 2 s
 _OFFSET_CHUNKS = 16  # an offset is the mean of 0.5 s: lower than any voice
@@ -138,7 +139,9 @@ def at_speech_level(samples: np.ndarray) -> np.ndarray:
     """
     if not len(samples):
         return samples
-    chunks = F.pad(torch.from_numpy(samples), (0, -len(samples) % CHUNK)).view(-1, CHUNK)
+    # one sample that is no number, or is huge, would make every probability after it NaN
+    finite = torch.from_numpy(samples).nan_to_num(0.0).clamp(-_MAX_SAMPLE, _MAX_SAMPLE)
+    chunks = F.pad(finite, (0, -len(samples) % CHUNK)).view(-1, CHUNK)
     chunks = chunks - _ramps(_smoothed(chunks.mean(1), _OFFSET_CHUNKS))
     level = torch.linalg.vector_norm(chunks, dim=1) / CHUNK**0.5
     level = F.max_pool1d(level[None, None], _LEVEL_CHUNKS, stride=1, padding=_LEVEL_CHUNKS // 2)[0, 0]
@@ -164,8 +167,8 @@ def speech_spans(
     for first, end in _runs(probabilities, options):
         if (end - first) * CHUNK_S < options.min_speech_s or probabilities[first:end].max() < options.peak_probability:
             continue
-        start_s = round(max(first * CHUNK_S - options.padding_s, 0.0), 3)
-        end_s = round(min(end * CHUNK_S + options.padding_s, duration_s), 3)
+        start_s = max(round(first * CHUNK_S - options.padding_s, 3), 0.0)
+        end_s = min(round(end * CHUNK_S + options.padding_s, 3), duration_s)
         if spans and start_s <= spans[-1].end_s:
             start_s = spans.pop().start_s
         spans.append(Span(start_s, end_s))

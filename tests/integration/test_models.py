@@ -27,6 +27,15 @@ def test_audio_decode_takes_every_container(models, name):
     assert out["WAVEFORM"].shape == (1, 480_000)
     assert out["LOG_MEL"].shape == (1, 80, 3000)
     assert out["DURATION"][0, 0] == pytest.approx(2.0, abs=0.1)
+    assert as_json(out["SPEECH"]) == []
+
+
+def test_audio_decode_finds_where_somebody_speaks(models):
+    speech = speak("welcome back to the show today we talk about the weather")
+    out = models("audio_decode", AUDIO=audio(wav(np.concatenate([silence(3.0), speech]))))
+    spans = as_json(out["SPEECH"])
+    assert spans[0][0] == pytest.approx(3.0, abs=0.3)
+    assert spans[-1][1] == pytest.approx(3.0 + len(speech) / 16_000, abs=0.3)
 
 
 def test_whisper_returns_segments_as_the_contract_says(models):

@@ -50,6 +50,25 @@ def test_every_container_gives_the_same_sound(decoder, name):
     assert not clip.waveform[int(2.2 * 16_000) :].any()
 
 
+def test_speech_is_found_in_the_sound_alone_not_in_its_padding(decoder):
+    samples = np.concatenate([tone(2.0), speak("The quick brown fox jumps over the lazy dog.")])
+    (clip,) = decode(decoder, wav(samples))
+    (span,) = clip.speech
+    assert span.start_s == pytest.approx(2.0, abs=0.2)
+    assert span.end_s == pytest.approx(len(samples) / 16_000, abs=0.3)
+    assert span.end_s <= clip.duration_s
+
+
+def test_a_clip_alone_and_among_fifteen_others_is_byte_identical(decoder):
+    sentence = speak("The quick brown fox jumps over the lazy dog.")
+    clips = [wav(np.concatenate([sentence[i * 900 :], tone(i * 1.7 + 0.1)])) for i in range(16)]
+    for together, clip in zip(decode(decoder, *clips), clips, strict=True):
+        (alone,) = decode(decoder, clip)
+        assert alone.speech
+        assert together.speech == alone.speech
+        assert together.log_mel.tobytes() == alone.log_mel.tobytes()
+
+
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (96_000, 2), (48_000, 8), (44_100, 2)])
 def test_rates_and_channels_become_16_khz_mono(decoder, rate_hz, channels):
     (clip,) = decode(decoder, wav(tone(1.0, rate_hz=rate_hz), rate_hz=rate_hz, channels=channels))

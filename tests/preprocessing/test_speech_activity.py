@@ -93,6 +93,16 @@ def test_an_offset_changes_nothing(sentence):
     assert speech_activity().spans(sentence + np.float32(0.2)) == speech_activity().spans(sentence)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_broken_sample_hides_no_speech(sentence, value):
+    (expected,) = speech_activity().spans(sentence)
+    broken = sentence.copy()
+    broken[4_000] = value
+    found = speech_activity().spans(broken)[-1]
+    assert found.end_s == pytest.approx(expected.end_s, abs=0.1)
+    assert found.duration_s > 0.8 * expected.duration_s
+
+
 @pytest.mark.parametrize(
     "samples",
     [

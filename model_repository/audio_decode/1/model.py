@@ -1,8 +1,9 @@
-"""Triton adapter: encoded clips to waveforms and log-mels (preprocessing.clip)."""
+"""Triton adapter: encoded clips to waveforms, log-mels and speech activity (preprocessing.clip)."""
 
 import json
 
 import numpy as np
+import torch
 import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings
@@ -17,6 +18,7 @@ class TritonPythonModel:
     def initialize(self, args):
         settings = Settings.load()
         device = select_device(settings.device, args)
+        torch.set_num_threads(1)  # of each thread that looks for speech: ClipDecoder has several
         self._decoder = ClipDecoder(
             n_mels=n_mels(settings.whisper),
             limits=Limits(
@@ -45,7 +47,11 @@ def _response(clips):
             pb_utils.Tensor("WAVEFORM", np.stack([clip.waveform for clip in clips])),
             pb_utils.Tensor("LOG_MEL", np.stack([clip.log_mel for clip in clips])),
             pb_utils.Tensor("DURATION", np.array([[clip.duration_s] for clip in clips], np.float32)),
-            pb_utils.Tensor("SPEECH", strings([json.dumps([[0.0, clip.duration_s]]) for clip in clips])),
+            pb_utils.Tensor("SPEECH", strings([_spans(clip) for clip in clips])),
             pb_utils.Tensor("WARNINGS", strings(["[]" for _ in clips])),
         ]
     )
+
+
+def _spans(clip):
+    return json.dumps([[span.start_s, span.end_s] for span in clip.speech])
