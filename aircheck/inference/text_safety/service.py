@@ -14,7 +14,7 @@ from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.labels import LabelMap
-from aircheck.inference.text_safety.passages import passages
+from aircheck.inference.text_safety.passages import sentence_passages
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment, SegmentScores, TextFindings, Transcript
 
@@ -59,29 +59,29 @@ def parse_transcript(json: str | bytes) -> Transcript:
 
 
 def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -> list[TextFindings]:
-    """Findings of each window, in order: a score per category for each of its segments.
+    """Findings of each window, in order: a score per category for each of its segments, the highest of its sentences'.
 
-    All windows' segments go to the classifier together; a segment's neighbours are those of its own window.
+    All windows' sentences go to the classifier together; a sentence's neighbours are those of its own window.
     """
-    batch = [passage for window in windows for passage in passages([segment.text for segment in window])]
+    of_windows = [sentence_passages([segment.text for segment in window]) for window in windows]
+    batch = [passage for window in of_windows for segment in window for passage in segment]
     rows = iter(classifier.score(batch)) if batch else iter(())
     return [
         TextFindings(
             model=classifier.name,
             model_version=classifier.version,
             segments=tuple(
-                SegmentScores(
-                    segment=segment,
-                    scores={
-                        category.value: float(value)
-                        for category, value in zip(classifier.categories, next(rows), strict=True)
-                    },
-                )
-                for segment in window
+                _scores(classifier, segment, np.max([next(rows) for _ in own], axis=0))
+                for segment, own in zip(window, of_window, strict=True)
             ),
         )
-        for window in windows
+        for window, of_window in zip(windows, of_windows, strict=True)
     ]
+
+
+def _scores(classifier: TextClassifier, segment: Segment, row: np.ndarray) -> SegmentScores:
+    named = zip(classifier.categories, row, strict=True)
+    return SegmentScores(segment=segment, scores={category.value: float(value) for category, value in named})
 
 
 def window_scores(findings: TextFindings) -> np.ndarray:

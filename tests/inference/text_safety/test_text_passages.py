@@ -10,6 +10,8 @@ from aircheck.inference.text_safety.passages import (
     Passage,
     normalise,
     passages,
+    sentence_passages,
+    sentences,
 )
 
 
@@ -55,3 +57,28 @@ def test_of_long_neighbours_the_nearest_words_are_kept() -> None:
     around = [*long[-MAX_NEIGHBOUR_WORDS:], "mid", *long[:MAX_NEIGHBOUR_WORDS]]
     assert middle.context == " ".join(around)
     assert first.text == last.text == " ".join(long[:MAX_SEGMENT_WORDS])
+
+
+def test_a_text_is_split_at_the_ends_of_its_sentences() -> None:
+    assert sentences("Wait! What is it? It's 3.5 km... 行こう。はい") == [
+        "Wait!",
+        "What is it?",
+        "It's 3.5 km...",
+        "行こう。",
+        "はい",
+    ]
+    assert sentences("  ") == []
+
+
+def test_every_word_of_a_long_sentence_is_scored() -> None:
+    words = [f"w{index}" for index in range(300)]
+    assert " ".join(sentences(" ".join(words))).split() == words
+    assert max(len(piece.split()) for piece in sentences(" ".join(words))) <= MAX_SEGMENT_WORDS
+
+
+def test_each_sentence_is_scored_alone_and_amid_its_neighbours() -> None:
+    assert sentence_passages(["A. B.", "", "C."]) == [
+        [Passage("A.", "A."), Passage("A.", "A. B."), Passage("B.", "B."), Passage("B.", "A. B.")],
+        [Passage("", ""), Passage("", "B. C.")],
+        [Passage("C.", "C."), Passage("C.", "C.")],
+    ]

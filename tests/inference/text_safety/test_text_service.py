@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
-from aircheck.inference.text_safety.errors import SegmentsError
+from aircheck.inference.text_safety.errors import TranscriptError
 from aircheck.inference.text_safety.service import (
     MAX_JSON_BYTES,
     MAX_SEGMENTS,
     classify,
-    parse_segments,
+    parse_transcript,
     window_scores,
 )
 from aircheck.policy.taxonomy import Category
-from aircheck_client.schema import Segment
+from aircheck_client.schema import Segment, Transcript
 
 THREAT = "i'm going to kill you, i swear i will"
 CALM = ["we bought a new kettle and it whistles like a bird", "the train leaves at half past six from platform two"]
@@ -68,34 +68,55 @@ def test_a_window_without_speech_has_no_findings_and_scores_zero(embedded: Embed
     assert classify(embedded, []) == []
 
 
-def test_segments_survive_their_trip_through_json() -> None:
-    window = [segment("hello", 1.0), segment("", 3.0)]
-    assert parse_segments(json.dumps([item.model_dump() for item in window]).encode()) == window
+def test_a_threat_is_found_in_a_segment_with_a_calm_sentence(embedded: EmbeddedTextClassifier) -> None:
+    (findings,) = classify(
+        embedded, [[segment(f"{CALM[0].capitalize()}. {THREAT.capitalize()}. {CALM[1].capitalize()}.")]]
+    )
+    assert findings.segments[0].scores["violence_threat"] >= 0.5
+
+
+def test_words_at_the_end_of_a_long_segment_are_scored(embedded: EmbeddedTextClassifier) -> None:
+    (findings,) = classify(embedded, [[segment(" ".join([CALM[0]] * 20) + ". " + THREAT)]])
+    assert findings.segments[0].scores["violence_threat"] >= 0.5
+
+
+def transcript(**changes: object) -> dict[str, object]:
+    return Transcript(model="base", model_version="1", language="en", segments=(segment("hi"),)).model_dump() | changes
+
+
+def one_segment(**changes: object) -> str:
+    return json.dumps(transcript(segments=[segment("hi").model_dump() | changes]))
+
+
+def test_a_transcript_survives_its_trip_through_json() -> None:
+    made = Transcript(model="base", model_version="1", segments=(segment("hello", 1.0), segment("", 3.0)), n_dropped=1)
+    assert parse_transcript(made.model_dump_json().encode()) == made
 
 
 @pytest.mark.parametrize(
     ("value", "named"),
     [
         ("", "JSON"),
-        ("null", "list"),
-        ("{}", "list"),
-        ('["text"]', "0"),
-        ('[{"text": "hi"}]', "0.start_s"),
+        ("null", "object"),
+        ("[]", "object"),
+        (json.dumps(transcript(segments=["text"])), "segments.0"),
+        (json.dumps(transcript(segments=[{"text": "hi"}])), "segments.0.start_s"),
         ("[" * 100_000, "JSON"),
         ("\x00\ufffd", "JSON"),
-        (json.dumps([segment("hi").model_dump() | {"start_s": -1}]), "0.start_s"),
-        (json.dumps([segment("hi").model_dump() | {"no_speech_prob": float("nan")}]), "0.no_speech_prob"),
-        (json.dumps([segment("hi").model_dump() | {"extra": 1}]), "0.extra"),
-        (json.dumps([segment("hi").model_dump()] * (MAX_SEGMENTS + 1)), str(MAX_SEGMENTS)),
+        (one_segment(start_s=-1), "segments.0.start_s"),
+        (one_segment(no_speech_prob=float("nan")), "segments.0.no_speech_prob"),
+        (one_segment(avg_logprob=float("-inf")), "segments.0.avg_logprob"),
+        (one_segment(extra=1), "segments.0.extra"),
+        (json.dumps(transcript(segments=[segment("hi").model_dump()] * (MAX_SEGMENTS + 1))), str(MAX_SEGMENTS)),
         (" " * (MAX_JSON_BYTES + 1), str(MAX_JSON_BYTES)),
     ],
 )
 def test_hostile_json_is_refused_with_its_fault(value: str, named: str) -> None:
-    with pytest.raises(SegmentsError, match=named):
-        parse_segments(value)
+    with pytest.raises(TranscriptError, match=named):
+        parse_transcript(value)
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_never_raise_anything_else(value: bytes) -> None:
-    with contextlib.suppress(SegmentsError):
-        assert isinstance(parse_segments(value), list)
+    with contextlib.suppress(TranscriptError):
+        assert isinstance(parse_transcript(value), Transcript)
