@@ -1,0 +1,93 @@
+"""Where in a window to decode on: after a pass whose text ends before the speech does, as `whisper.transcribe` seeks.
+
+openai-whisper moves its 30 s along a file, to the last pair of timestamps that it generated. Here windows are cut
+before they are decoded, so what moves is the beginning: the next pass hears the same window from there on. Passes go
+on until the text covers the speech, or nothing more comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from whisper.audio import HOP_LENGTH, SAMPLE_RATE
+
+TIME_PRECISION_S = 2 * HOP_LENGTH / SAMPLE_RATE  # 0.02 s a timestamp token: the encoder halves the mel's frame rate
+MAX_PASSES = 8
+"""Over one window. An encoder pass is most of the work, and no honest 30 s of speech needs as many."""
+
+Speech = Sequence[tuple[float, float]]
+"""Start and end, in seconds from the window's start, of each stretch in which somebody speaks; in order."""
+
+_LEAD_IN_S = 0.2  # of audio before the speech that a pass begins with
+_LATEST_START_S = 1.0  # of speech within a pass: the latest that a text may begin (`max_initial_timestamp`)
+_MIN_SPEECH_S = 0.4  # left to decode, where the model itself says that another segment follows
+_MIN_SPEECH_AFTER_END_S = 1.0  # where it says that none does: its last timestamp may be early by some tenths
+_MIN_PROGRESS_S = 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a pass has covered.
+
+    tokens : those to keep; a text whose end was not reached is decoded again with what follows
+    resume_s : where in the window the next pass begins; None where nothing is left to decode
+    """
+
+    tokens: tuple[int, ...]
+    resume_s: float | None
+
+
+def first_offset_s(speech: Speech | None) -> float:
+    """Where in the window to begin: a little before the first speech, if that comes late.
+
+    Whisper believes that a text begins within its first second, and writes words into a longer silence.
+    """
+    if not speech or speech[0][0] <= _LATEST_START_S:
+        return 0.0
+    return _on_grid(speech[0][0] - _LEAD_IN_S)
+
+
+def progress(
+    tokens: Sequence[int],
+    timestamp_begin: int,
+    offset_s: float,
+    duration_s: float,
+    speech: Speech | None,
+    *,
+    is_cut_off: bool,
+) -> Progress:
+    """What a pass from `offset_s` of a window of `duration_s` seconds has covered.
+
+    tokens : of text and timestamps, without prompt and end of text
+    speech : None where it is not known, which is taken as: all of it
+    is_cut_off : the token limit ended the text, not the model
+    """
+    is_timestamp = [token >= timestamp_begin for token in tokens]
+    pairs = [at for at, (this, following) in enumerate(pairwise(is_timestamp), 1) if this and following]
+    ends_closed = is_timestamp[-2:] == [False, True]
+    kept = tuple(tokens)
+    if pairs and not ends_closed:
+        kept = kept[: pairs[-1]]
+    stamps = [token - timestamp_begin for token in kept if token >= timestamp_begin]
+    if stamps and stamps[-1] > 0:
+        end_s = offset_s + stamps[-1] * TIME_PRECISION_S
+    else:
+        end_s = offset_s if is_cut_off else duration_s  # one text to the end, or nobody knows to where
+    left = _after(speech if speech is not None else [(0.0, duration_s)], end_s, duration_s)
+    is_over = not pairs or ends_closed
+    wanted_s = _MIN_SPEECH_AFTER_END_S if is_over and not is_cut_off else _MIN_SPEECH_S
+    if sum(end - start for start, end in left) < wanted_s or end_s < offset_s + _MIN_PROGRESS_S:
+        return Progress(tuple(tokens), None)
+    return Progress(kept, _on_grid(max(end_s, left[0][0] - _LEAD_IN_S)))
+
+
+def _after(speech: Speech, time_s: float, duration_s: float) -> list[tuple[float, float]]:
+    """The speech after a time and within the window."""
+    return [(max(start, time_s), min(end, duration_s)) for start, end in speech if min(end, duration_s) > time_s]
+
+
+def _on_grid(time_s: float) -> float:
+    """Rounded down to a timestamp, which is also a whole number of frames of the log-mel."""
+    return int(time_s / TIME_PRECISION_S + 1e-6) * TIME_PRECISION_S

@@ -1,0 +1,69 @@
+"""Where a pass over a window ends, and whether another one follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from aircheck.inference.whisper.seek import Progress, first_offset_s, progress
+
+BEGIN = 1000  # the first timestamp token
+
+
+def at(seconds: float) -> int:
+    return BEGIN + round(seconds / 0.02)
+
+
+def after(*tokens: int, offset_s: float = 0.0, speech=((0.0, 30.0),), is_cut_off: bool = False) -> Progress:
+    return progress(tokens, BEGIN, offset_s, 30.0, speech, is_cut_off=is_cut_off)
+
+
+def test_speech_after_the_last_pair_is_decoded_on_from_there() -> None:
+    assert after(at(0), 1, at(11), at(11)) == Progress((at(0), 1, at(11)), pytest.approx(11.0))
+
+
+def test_a_text_without_its_end_is_decoded_again_with_what_follows() -> None:
+    assert after(at(0), 1, at(11), at(11), 2, 3) == Progress((at(0), 1, at(11)), pytest.approx(11.0))
+
+
+def test_nothing_is_dropped_from_the_last_pass() -> None:
+    tokens = (at(0), 1, at(11), at(11), 2, 3)
+    assert after(*tokens, speech=[(0.0, 11.2)]) == Progress(tokens, None)
+
+
+def test_a_pause_is_skipped() -> None:
+    assert after(at(0), 1, at(11), at(11), speech=[(0.0, 11.0), (20.0, 24.0)]).resume_s == pytest.approx(19.8)
+
+
+def test_a_closed_text_is_decoded_on_only_for_speech_that_a_late_end_cannot_explain() -> None:
+    closed = (at(0), 1, at(11))
+    assert after(*closed, speech=[(0.0, 11.8)]).resume_s is None
+    assert after(*closed, speech=[(0.0, 11.0), (14.0, 16.0)]).resume_s == pytest.approx(13.8)
+
+
+def test_a_single_text_to_the_end_covers_the_window() -> None:
+    assert after(at(0), 1, 2).resume_s is None
+
+
+def test_times_of_a_later_pass_count_from_its_start() -> None:
+    assert after(at(0), 1, at(5), at(5), offset_s=11.0).resume_s == pytest.approx(16.0)
+    assert after(at(0), 1, at(18.5), at(18.5), offset_s=11.0, speech=[(0.0, 29.6)]).resume_s is None
+
+
+def test_a_text_cut_off_by_the_token_limit_goes_on_after_its_last_pair() -> None:
+    assert after(at(0), 1, at(9), at(9), 2, 3, is_cut_off=True).resume_s == pytest.approx(9.0)
+
+
+def test_a_pass_that_gets_nowhere_is_the_last() -> None:
+    assert after(at(0), 1, 2, is_cut_off=True).resume_s is None
+
+
+def test_speech_that_is_not_known_is_taken_as_everywhere() -> None:
+    assert after(at(0), 1, at(11), at(11), speech=None).resume_s == pytest.approx(11.0)
+
+
+@pytest.mark.parametrize(
+    ("speech", "offset_s"),
+    [(None, 0.0), ([], 0.0), ([(0.9, 3.0)], 0.0), ([(12.5, 14.0)], 12.3), ([(0.1, 0.5), (20.0, 21.0)], 0.0)],
+)
+def test_a_window_is_decoded_from_its_first_speech(speech, offset_s: float) -> None:
+    assert first_offset_s(speech) == pytest.approx(offset_s)
