@@ -1,4 +1,4 @@
-"""Encoded bytes to PCM: what is in the container, within which limits, and its decoded frames.
+"""Encoded bytes to an open audio track: what is in the container, which track is heard, within which limits.
 
 The bytes decide the format, never a file name. FFmpeg (through PyAV) may open only the demuxers listed in
 `DEMUXERS`: playlists, concatenation scripts and network protocols, which make FFmpeg read *other* files, are not among
@@ -7,33 +7,34 @@ them, so hostile bytes cannot reach the disk or the network (https://ffmpeg.org/
 
 from __future__ import annotations
 
-import contextlib
-import io
-import struct
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import av
 import av.container
-import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.stream import Disposition
 
-from preprocessing.errors import CorruptAudioError, LimitExceededError, UnsupportedFormatError
+from preprocessing.errors import (
+    CorruptAudioError,
+    EncryptedAudioError,
+    IncompleteAudioError,
+    LimitExceededError,
+    NoAudioTrackError,
+    UnsupportedFormatError,
+)
+from preprocessing.faults import missing_mp4_index, mp4_protection, other_file
+from preprocessing.wave_file import wave_sizes
 
 DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,"
     "mpeg,mpegts,ogg,rm,tta,voc,w64,wav,wv"
 )
 MIN_SAMPLE_RATE_HZ = 4_000  # below telephone speech nothing can be transcribed
-_DALI_CODECS = {  # what nvidia.dali.fn.decoders.audio takes, by FFmpeg's names: container -> codecs
-    "wav": {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
-    "flac": {"flac"},
-    "ogg": {"vorbis", "opus"},
-}
-_DALI_MAGIC = (b"RIFF", b"fLaC", b"OggS")
-_UNKNOWN_WAV_SIZES = {0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF - 36}  # what streaming writers leave in the header
+_LOSSLESS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack", "dsd_")  # FFmpeg's codec names, or how they begin
+_UNSTATED_LENGTH = ("aac", "ac3", "eac3", "amr", "dts", "mpeg", "mpegts")  # FFmpeg guesses from the bit rate
 
 
 @dataclass(frozen=True)
@@ -48,233 +49,217 @@ class Limits:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a container's header says of its first audio stream."""
+    """What a container's header says of the audio track that is heard."""
 
     container: str
     codec: str
     sample_rate_hz: int
     channels: int
     duration_s: float | None  # None where the header does not say (FFmpeg's guesses from the bit rate do not count)
-    dali_decodes: bool  # DALI can decode these bytes by itself
-
-
-@dataclass
-class DecodeReport:
-    """What decoding met: filled while the frames are read."""
-
-    packets: int = 0
-    bad_packets: int = 0
-    first_bad_s: float | None = None
-    decoded_s: float = 0.0
-    last_was_bad: bool = field(default=False, repr=False)
+    warnings: tuple[str, ...] = ()  # what of the file is not heard
 
     @property
-    def damaged_inside(self) -> bool:
-        """Packets other than the very last (where any cut ends) could not be decoded."""
-        return self.bad_packets > int(self.last_was_bad)
+    def padding_s(self) -> float:
+        """How much longer than its source a recording may be, because a lossy codec codes whole frames.
 
-    def falls_short_of(self, info: AudioInfo) -> bool:
-        """The header promised clearly more audio than there was."""
-        return info.duration_s is not None and self.decoded_s < info.duration_s - max(0.25, 0.01 * info.duration_s)
+        AAC puts up to two frames of 1,024 samples before the sound and fills the last one; with SBR frames are
+        twice as long.
+        """
+        return 0.0 if self.codec.startswith(_LOSSLESS) else max(0.17, 4096 / self.sample_rate_hz)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open container and the audio track of it that is heard."""
+
+    data: bytes | memoryview
+    container: av.container.InputContainer
+    stream: AudioStream
+    info: AudioInfo
 
 
 def probe(data: bytes | memoryview, limits: Limits) -> AudioInfo:
-    """What `data` holds, checked against `limits`.
+    """What `data` holds, checked against `limits`. Raises AudioError."""
+    with opened(data, limits) as source:
+        return source.info
 
-    Raises UnsupportedFormatError, CorruptAudioError or LimitExceededError.
-    """
+
+@contextmanager
+def opened(data: bytes | memoryview, limits: Limits) -> Iterator[Source]:
+    """The container, open at its start, checked against `limits`. Raises AudioError."""
     if len(data) == 0:
         raise CorruptAudioError("the audio has 0 bytes; was the upload cut off?")
     if len(data) > limits.max_bytes:
         raise LimitExceededError(f"{len(data)} bytes exceed the limit of {limits.max_bytes} bytes for one request")
-    with _open(data) as container:
-        stream = container.streams.audio[0]
-        rate, channels = stream.rate or 0, stream.codec_context.channels
-        name, codec = container.format.name.split(",")[0], stream.codec_context.name
-        duration_s: float | None = None
-        if _states_length(data, name):
-            if stream.duration is not None and stream.time_base is not None:
-                duration_s = float(stream.duration * stream.time_base)
-            elif container.duration:
-                duration_s = container.duration / av.time_base
-        only_stream = len(container.streams) == 1
-    _check(rate, channels, duration_s, limits)
-    magic = bytes(data[:4])
-    dali = magic in _DALI_MAGIC and only_stream and codec in _DALI_CODECS.get(name, ())
-    if dali and name in ("flac", "ogg"):
-        dali = duration_s is not None and abs(_packets_s(data) - duration_s) < 0.1
-    return AudioInfo(name, codec, rate, channels, duration_s, dali)
-
-
-def check_wav_size(data: bytes | memoryview) -> None:
-    """Raises CorruptAudioError when a RIFF WAVE's data chunk claims more bytes than follow it."""
-    if bytes(data[:4]) != b"RIFF" or bytes(data[8:12]) != b"WAVE":
-        return
-    at = 12
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, at)
-        held = len(data) - at - 8
-        if name == b"data":
-            if size > held and size not in _UNKNOWN_WAV_SIZES:
-                raise CorruptAudioError(f"the WAV header claims {size} bytes of audio, but {held} follow; truncated?")
-            return
-        at += 8 + size + size % 2
-    raise CorruptAudioError("the WAV file has no data chunk; is it truncated?")
-
-
-def frames(data: bytes | memoryview, limits: Limits, report: DecodeReport) -> Iterator[AudioFrame]:
-    """The decoded frames of the first audio stream, in order; undecodable packets are skipped and put in `report`.
-
-    Raises LimitExceededError as soon as more than `limits.max_duration_s` has been decoded, and CorruptAudioError
-    when nothing could be decoded.
-    """
-    with _open(data) as container:
-        stream = container.streams.audio[0]
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except av.FFmpegError:  # the demuxer itself met garbage: what came before stands
-                report.bad_packets += 1
-                report.first_bad_s = report.decoded_s if report.first_bad_s is None else report.first_bad_s
-                break
-            report.packets += 1
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                report.bad_packets += 1
-                report.last_was_bad = True
-                report.first_bad_s = report.decoded_s if report.first_bad_s is None else report.first_bad_s
-                continue
-            report.last_was_bad = report.last_was_bad and not decoded
-            for frame in decoded:
-                report.decoded_s += frame.samples / frame.sample_rate
-                _check(frame.sample_rate, frame.layout.nb_channels, report.decoded_s, limits)
-                yield frame
-    if report.decoded_s == 0:
-        raise CorruptAudioError("no audio could be decoded: the stream has no intact packets; is the file truncated?")
-    if report.bad_packets > report.packets / 2:
-        raise CorruptAudioError(f"{report.bad_packets} of {report.packets} packets are damaged; is this really audio?")
-
-
-def resampled(source: Iterator[AudioFrame], sample_rate_hz: int | None = None) -> Iterator[np.ndarray]:
-    """Frames as fp32 arrays of shape [channels, samples], at `sample_rate_hz` (default: the first frame's rate).
-
-    A stream whose rate or layout changes midway is followed; the channel count of each array is its frame's own.
-    """
-    resampler, shape = None, None
-    for frame in source:
-        if (frame.format.name, frame.layout.name, frame.sample_rate) != shape:
-            if resampler:
-                yield from map(_samples, resampler.resample(None))
-            shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-            sample_rate_hz = sample_rate_hz or frame.sample_rate
-            resampler = AudioResampler(format="flt", layout=frame.layout, rate=sample_rate_hz)
-        assert resampler is not None
-        frame.pts = None  # gaps in time stamps are not our business: samples are laid end to end
-        yield from map(_samples, resampler.resample(frame))
-    if resampler:
-        yield from map(_samples, resampler.resample(None))
-
-
-def _samples(frame: AudioFrame) -> np.ndarray:
-    # Interleaved on purpose: PyAV 18.1 crashes the process (SIGSEGV) when it copies an 8-channel planar frame.
-    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
-
-
-def to_wav(data: bytes | memoryview, limits: Limits) -> bytes:
-    """Any container as a 32-bit float WAVE at its own rate and channels: what DALI takes in place of, say, an MP3.
-
-    Raises AudioError; a damaged packet anywhere but at the very end is an error, since a clip is judged whole.
-    """
-    report = DecodeReport()
-    blocks: list[np.ndarray] = []
-    info = probe(data, limits)
-    for block in resampled(frames(data, limits, report), info.sample_rate_hz):
-        if blocks and len(block) != len(blocks[0]):
-            block = np.broadcast_to(block.mean(0), (len(blocks[0]), block.shape[1]))
-        blocks.append(block)
-    if report.damaged_inside:
-        raise CorruptAudioError(
-            f"{report.bad_packets} of {report.packets} packets are damaged, the first at {report.first_bad_s:.2f} s; "
-            "encode the clip again from its source"
-        )
-    if report.falls_short_of(info):
-        raise CorruptAudioError(
-            f"the header says {info.duration_s:.2f} s, but only {report.decoded_s:.2f} s follow; is the file truncated?"
-        )
-    return wav_bytes(np.concatenate(blocks, axis=1), info.sample_rate_hz)
-
-
-def wav_bytes(samples: np.ndarray, sample_rate_hz: int) -> bytes:
-    """fp32 samples [channels, samples] as a WAVE_FORMAT_IEEE_FLOAT file (Microsoft's RIFF specification)."""
-    channels = samples.shape[0]
-    body = np.ascontiguousarray(samples.T, dtype="<f4").tobytes()
-    header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", 36 + len(body), b"WAVE", b"fmt ", 16),
-        *(3, channels, sample_rate_hz, 4 * channels * sample_rate_hz, 4 * channels, 32),
-        *(b"data", len(body)),
-    )
-    return header + body
-
-
-@contextmanager
-def _open(data: bytes | memoryview) -> Iterator[av.container.InputContainer]:
     try:
-        container = av.open(io.BytesIO(data), mode="r", options={"format_whitelist": DEMUXERS})
+        container = av.open(_View(data), mode="r", options=_options(data))
     except (av.FFmpegError, ValueError) as error:
-        raise UnsupportedFormatError(
-            f"not a known audio file ({_reason(error)}); send WAV, FLAC, Ogg, MP3, M4A or another FFmpeg format"
-        ) from None
+        raise _unreadable(data, error) from None
     with container:
         if not container.streams.audio:
-            raise UnsupportedFormatError(f"the {container.format.name} file has no audio stream")
-        if container.streams.audio[0].codec_context is None:
-            raise UnsupportedFormatError(f"the {container.format.name} file's audio codec is unknown to FFmpeg")
-        yield container
+            raise _without_audio(data, container)
+        stream, unheard = _choose_track(container)
+        if (scheme := mp4_protection(data, container.streams.audio.index(stream))) is not None:
+            raise EncryptedAudioError(f"the audio is encrypted ({scheme}); send a copy without DRM")
+        name = container.format.name.split(",")[0]
+        info = AudioInfo(
+            container=name,
+            codec=stream.codec_context.name,
+            sample_rate_hz=stream.rate or 0,
+            channels=stream.codec_context.channels,
+            duration_s=_stated_duration_s(data, container, stream),
+            warnings=(*unheard, *_undeclared(data)),
+        )
+        check(info.sample_rate_hz, info.channels, limits)
+        check_duration(info.duration_s or 0.0, info, limits)
+        yield Source(data, container, stream, info)
 
 
-def _packets_s(data: bytes | memoryview) -> float:
-    """Seconds that the packets themselves claim, without decoding them.
-
-    DALI reads as much as a FLAC or Ogg header states, and what lies beyond a false statement would go unheard.
-    """
-    total_s = 0.0
-    with _open(data) as container, contextlib.suppress(av.FFmpegError):
-        for packet in container.demux(container.streams.audio[0]):
-            total_s += float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
-    return total_s
-
-
-def _states_length(data: bytes | memoryview, container: str) -> bool:
-    """Whether the container states its length. An MP3 does in a Xing, Info or VBRI frame, after any ID3v2 tag."""
-    if container in ("aac", "ac3", "eac3", "amr", "dts", "mpeg", "mpegts"):
-        return False
-    if container == "mp3":
-        head = bytes(data[:10])
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
-        start = 10 + size if head[:3] == b"ID3" else 0
-        first_frame = bytes(data[start : start + 2048])
-        return any(tag in first_frame for tag in (b"Xing", b"Info", b"VBRI"))
-    return True
-
-
-def _check(rate: int, channels: int, duration_s: float | None, limits: Limits) -> None:
-    if not rate or not channels:
+def check(rate_hz: int, channels: int, limits: Limits) -> None:
+    """Raises CorruptAudioError or LimitExceededError for a rate or a number of channels that cannot be used."""
+    if not rate_hz or not channels:
         raise CorruptAudioError("the header gives no sample rate or no channels; is the file truncated?")
-    if rate > limits.max_sample_rate_hz:
-        raise LimitExceededError(f"sample rate {rate} Hz exceeds the limit of {limits.max_sample_rate_hz} Hz")
-    if rate < MIN_SAMPLE_RATE_HZ:
-        raise LimitExceededError(f"sample rate {rate} Hz is below the limit of {MIN_SAMPLE_RATE_HZ} Hz")
+    if rate_hz > limits.max_sample_rate_hz:
+        raise LimitExceededError(f"sample rate {rate_hz} Hz exceeds the limit of {limits.max_sample_rate_hz} Hz")
+    if rate_hz < MIN_SAMPLE_RATE_HZ:
+        raise LimitExceededError(f"sample rate {rate_hz} Hz is below the limit of {MIN_SAMPLE_RATE_HZ} Hz")
     if channels > limits.max_channels:
         raise LimitExceededError(f"{channels} channels exceed the limit of {limits.max_channels}")
-    if duration_s is not None and duration_s > limits.max_duration_s + 1e-3:
+
+
+def check_duration(duration_s: float, info: AudioInfo, limits: Limits) -> None:
+    """Raises LimitExceededError for audio that is longer than the limit and its codec's padding."""
+    if duration_s > limits.max_duration_s + info.padding_s + 1e-3:
         hint = "; send longer audio to the model 'episode_safety'" if limits.max_duration_s <= 30 else ""
         raise LimitExceededError(f"{duration_s:.2f} s exceed the limit of {limits.max_duration_s:g} s{hint}")
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+def _options(data: bytes | memoryview) -> dict[str, str]:
+    # In a WAVE FFmpeg looks through up to 5 MB for DTS in the guise of PCM, which takes 35 ms; less of it is enough.
+    wave = bytes(data[:4]) == b"RIFF" and bytes(data[8:12]) == b"WAVE"
+    return {"format_whitelist": DEMUXERS, **({"probesize": "131072"} if wave else {})}
+
+
+class _View:
+    """A file over bytes that copies no more of them than is read (io.BytesIO copies a memoryview whole)."""
+
+    def __init__(self, data: bytes | memoryview):
+        self._data, self._at = memoryview(data), 0
+
+    def read(self, size: int) -> bytes:
+        part = bytes(self._data[self._at : self._at + size])
+        self._at += len(part)
+        return part
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._data)}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
+def _unreadable(data: bytes | memoryview, error: Exception) -> UnsupportedFormatError | IncompleteAudioError:
+    if (missing := missing_mp4_index(data)) is not None:
+        return _incomplete(missing)
+    reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+    seen = f"looks like {kind}" if (kind := other_file(data)) else reason
+    return UnsupportedFormatError(
+        f"not a known audio file ({seen}); send WAV, FLAC, Ogg, MP3, M4A or another FFmpeg format"
+    )
+
+
+def _without_audio(
+    data: bytes | memoryview, container: av.container.InputContainer
+) -> NoAudioTrackError | IncompleteAudioError:
+    if (missing := missing_mp4_index(data)) is not None:
+        return _incomplete(missing)
+    kinds = sorted({stream.type for stream in container.streams})
+    held = f"only {' and '.join(kinds)} tracks" if kinds else "nor any other"
+    return NoAudioTrackError(f"the {container.format.name} file has no audio track, {held}; is it the right file?")
+
+
+def _incomplete(missing: str) -> IncompleteAudioError:
+    return IncompleteAudioError(
+        f"incomplete: {missing} (the index of an MP4 file, without which nothing can be decoded); "
+        "was the recording or the upload cut off?"
+    )
+
+
+def _choose_track(container: av.container.InputContainer) -> tuple[AudioStream, list[str]]:
+    """The audio track that a player plays, and a warning for each that is not heard.
+
+    Players take the first track that is flagged as the default, or else the first; one they cannot decode they skip.
+    """
+    tracks = container.streams.audio
+    decodable = [track for track in tracks if track.codec_context is not None]
+    if not decodable:
+        raise UnsupportedFormatError(f"the {container.format.name} file's audio codec is unknown to FFmpeg")
+    flagged = [track for track in decodable if track.disposition & Disposition.default]
+    chosen = (flagged or decodable)[0]
+    heard = tracks.index(chosen) + 1
+    return chosen, [
+        f"audio track {number} of {len(tracks)}{_named(track)} was not checked: track {heard}, which players play, was"
+        for number, track in enumerate(tracks, 1)
+        if track is not chosen
+    ]
+
+
+def _named(track: AudioStream) -> str:
+    """The track's language and title in brackets, where it has any; a title is the caller's text, so it is cut."""
+    language, title = (_printable(track.metadata.get(key, "")) for key in ("language", "title"))
+    known = [*([language] if language not in ("", "und") else []), *([f'"{title}"'] if title else [])]
+    return f" ({', '.join(known)})" if known else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(char for char in text[:40] if char.isprintable())
+
+
+def _undeclared(data: bytes | memoryview) -> list[str]:
+    sizes = wave_sizes(data)
+    if sizes is None or sizes.placeholder or not sizes.undeclared_bytes:
+        return []
+    return [
+        f"{sizes.undeclared_bytes} bytes follow the {sizes.claimed_bytes} bytes of audio that the WAV header states: "
+        "they were not checked"
+    ]
+
+
+def _stated_duration_s(
+    data: bytes | memoryview, container: av.container.InputContainer, stream: AudioStream
+) -> float | None:
+    """The length that the container states; None where it states none."""
+    name = container.format.name.split(",")[0]
+    if name in _UNSTATED_LENGTH:
+        return None
+    if name == "mp3":
+        return _mp3_duration_s(data, stream.rate or 0)
+    if stream.duration is not None and stream.time_base is not None:
+        # an Ogg states where its last page ends, on a clock that may have begun before the recording did (RFC 7845)
+        begun = (stream.start_time or 0) if name == "ogg" else 0
+        return float((stream.duration - begun) * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _mp3_duration_s(data: bytes | memoryview, rate_hz: int) -> float | None:
+    """The frames that a Xing, Info or VBRI header counts, in seconds.
+
+    FFmpeg goes by the bit rate instead where the file is larger than that header says, as it is with a tag at its end
+    or with another file joined to it.
+    """
+    head = bytes(data[:10])
+    tag_bytes = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    start = 10 + tag_bytes if head[:3] == b"ID3" else 0
+    first_frame = bytes(data[start : start + 2048])
+    frames = None
+    for tag in (b"Xing", b"Info"):  # tag, flags (bit 0: the count is there), count
+        at = first_frame.find(tag)
+        if at >= 0 and len(first_frame) >= at + 12 and first_frame[at + 7] & 1:
+            frames = int.from_bytes(first_frame[at + 8 : at + 12], "big")
+    at = first_frame.find(b"VBRI")  # tag, version, delay, quality, bytes, count
+    if frames is None and at >= 0 and len(first_frame) >= at + 18:
+        frames = int.from_bytes(first_frame[at + 14 : at + 18], "big")
+    samples_per_frame = 1152 if rate_hz >= 32_000 else 576  # MPEG-1; MPEG-2 and 2.5, Layer III
+    return frames * samples_per_frame / rate_hz if frames and rate_hz else None

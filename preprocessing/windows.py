@@ -8,17 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from preprocessing.clip import SAMPLE_RATE_HZ
-from preprocessing.container import (
-    AudioInfo,
-    DecodeReport,
-    Limits,
-    check_wav_size,
-    frames,
-    probe,
-    resampled,
-    wav_bytes,
-)
+from preprocessing.container import AudioInfo, Limits, probe
+from preprocessing.decoding import DecodeReport, check_wave_size, decode
 from preprocessing.errors import CorruptAudioError
+from preprocessing.wave_file import wave_bytes
 
 _STEP_S = 0.01  # resolution of the search for a quiet point
 _PAUSE_S = 0.3  # a cut looks for the quietest stretch of this length: about the pause between two sentences
@@ -38,7 +31,7 @@ class Window:
 
     def wav(self) -> bytes:
         """The window as a WAVE file."""
-        return wav_bytes(self.samples[None], SAMPLE_RATE_HZ)
+        return wave_bytes(self.samples[None], SAMPLE_RATE_HZ)
 
 
 class Episode:
@@ -52,19 +45,18 @@ class Episode:
 
     def windows(self, max_s: float) -> Iterator[Window]:
         """Windows of at most `max_s`, in order, that join to the whole. Raises AudioError if decoding fails."""
-        blocks = resampled(frames(self._data, self._limits, self.report), SAMPLE_RATE_HZ)
-        return cut((block.mean(0) for block in blocks), max_s)
+        return cut(decode(self._data, self._limits, self.report), max_s)
 
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the verdict must know about damaged audio; complete once `windows` is exhausted."""
-        found = []
-        if self.report.damaged_inside:
+        """What of the recording was not heard, or not as it is there; complete once `windows` is exhausted."""
+        found = [*self.info.warnings, *self.report.degradations()]
+        if self.report.damaged_inside(self.info):
             found.append(
                 f"{self.report.bad_packets} of {self.report.packets} packets could not be decoded, the first at "
                 f"{self.report.first_bad_s:.1f} s: what they held was not checked"
             )
         try:
-            check_wav_size(self._data)
+            check_wave_size(self._data)
         except CorruptAudioError as error:
             found.append(str(error))
         if self.report.falls_short_of(self.info):

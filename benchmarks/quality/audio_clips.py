@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.quality.report import Miss
 from benchmarks.quality.server_judge import LIMITS
-from preprocessing.container import DecodeReport, frames, resampled
+from preprocessing.decoding import DecodeReport, decode
 from preprocessing.errors import AudioError
 
 MAX_TOTAL_BYTES = 3 * 2**20  # of all players together, encoded
@@ -55,9 +55,9 @@ def cut(audio: bytes, start_s: float | None, end_s: float | None) -> np.ndarray:
     first_s = max(0.0, (start_s or 0.0) - _AROUND_S)
     last_s = min(first_s + _MAX_S, (end_s + _AROUND_S) if end_s is not None else first_s + _MAX_S)
     held, seen = [], 0
-    for block in resampled(frames(memoryview(audio), LIMITS, DecodeReport()), _RATE_HZ):
-        held.append(block.mean(0))
-        seen += block.shape[1]
+    for block in decode(memoryview(audio), LIMITS, DecodeReport()):
+        held.append(block)
+        seen += len(block)
         if seen >= last_s * _RATE_HZ:
             break
     whole = np.concatenate(held) if held else np.zeros(0, np.float32)

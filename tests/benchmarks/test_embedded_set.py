@@ -21,7 +21,8 @@ from benchmarks.quality.embedded_plan import TELEPHONE, Clip, Heard, Said, Speak
 from benchmarks.quality.embedded_render import SAMPLE_RATE, encode, flite_is_here, render, speak
 from benchmarks.quality.embedded_texts import DATA, GENRES, Texts, TextsError, read_texts
 from benchmarks.quality.manifest import EMBEDDED_SET, Item, Manifest, read
-from preprocessing.container import DecodeReport, Limits, frames, resampled
+from preprocessing.container import Limits
+from preprocessing.decoding import DecodeReport, decode
 from training.text_safety.lines import read_train
 
 MAX_BYTES = 1_500_000
@@ -51,8 +52,7 @@ def full() -> list[Clip]:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    blocks = list(resampled(frames(data, LIMITS, DecodeReport()), SAMPLE_RATE))
-    return np.concatenate(blocks, axis=1).mean(0)
+    return np.concatenate(list(decode(data, LIMITS, DecodeReport())))
 
 
 def audio_items() -> list[Item]:

@@ -22,8 +22,8 @@ FFMPEG_FORMATS = {
     "aiff": ("aiff", "pcm_s16be", 44_100),
     "alaw-wav": ("wav", "pcm_alaw", 8_000),
 }
-# name: (libsndfile format, subtype, sample rate) of formats that DALI decodes by itself
-DALI_FORMATS = {
+# name: (libsndfile format, subtype, sample rate)
+SNDFILE_FORMATS = {
     "wav-16": ("WAV", "PCM_16", 16_000),
     "wav-24": ("WAV", "PCM_24", 48_000),
     "wav-8": ("WAV", "PCM_U8", 16_000),
@@ -32,7 +32,7 @@ DALI_FORMATS = {
     "vorbis": ("OGG", "VORBIS", 44_100),
     "opus": ("OGG", "OPUS", 48_000),
 }
-FORMATS = [*DALI_FORMATS, *FFMPEG_FORMATS]
+FORMATS = [*SNDFILE_FORMATS, *FFMPEG_FORMATS]
 
 
 def tone(seconds: float, frequency_hz: float = 440.0, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -50,12 +50,16 @@ def wav(samples: np.ndarray, rate_hz: int = RATE_HZ, channels: int = 1, subtype:
     return _sndfile(samples, rate_hz, channels, "WAV", subtype)
 
 
-def encode(samples: np.ndarray, name: str, rate_hz: int = RATE_HZ, channels: int = 1) -> bytes:
-    """fp32 [samples] at `rate_hz` in one of FORMATS, resampled to the format's own rate."""
-    if name in DALI_FORMATS:
-        format_, subtype, wanted_hz = DALI_FORMATS[name]
+def encode(
+    samples: np.ndarray, name: str, rate_hz: int = RATE_HZ, channels: int = 1, wanted_hz: int | None = None
+) -> bytes:
+    """fp32 [samples] at `rate_hz` in one of FORMATS, resampled to `wanted_hz` (default: the format's own rate)."""
+    if name in SNDFILE_FORMATS:
+        format_, subtype, own_hz = SNDFILE_FORMATS[name]
+        wanted_hz = wanted_hz or own_hz
         return _sndfile(_resample(samples, rate_hz, wanted_hz), wanted_hz, channels, format_, subtype)
-    muxer, encoder, wanted_hz = FFMPEG_FORMATS[name]
+    muxer, encoder, own_hz = FFMPEG_FORMATS[name]
+    wanted_hz = wanted_hz or own_hz
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=muxer) as container:
         layout = "mono" if channels == 1 else "stereo"
