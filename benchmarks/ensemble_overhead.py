@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from aircheck.inference.device import cpu_threads, select_device
-from aircheck.inference.whisper.checkpoint import load
+from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.engine import WhisperEngine, Window, select_dtype
-from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry

@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
-from aircheck.inference.whisper.checkpoint import from_path
+from aircheck.inference.whisper.weights.checkpoint import from_path
 from aircheck.settings import ROOT
 from benchmarks import hardware, peers, result_file
 from benchmarks.peers import weights

@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
-from aircheck.inference.whisper.checkpoint import load
+from aircheck.inference.whisper.decoding.options import DecodingOptions
+from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import WhisperEngine
-from aircheck.inference.whisper.options import DecodingOptions
-from aircheck.inference.whisper.quantization import Quantization
+from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import ROOT
 from benchmarks import hardware, result_file
 from benchmarks.peers.windows import LIMITS, clip_windows, log_mels_of

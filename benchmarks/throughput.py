@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from whisper.model import ModelDimensions, Whisper
 
-from aircheck.inference.whisper.checkpoint import from_path
+from aircheck.inference.whisper.weights.checkpoint import from_path
 from aircheck.settings import ROOT
 from benchmarks import floor, hardware, peers, result_file
 from benchmarks.peers import weights

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aircheck.inference.whisper.checkpoint import load as load_checkpoint
-from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
-from aircheck.inference.whisper.graphed_slots import GraphedSlots
-from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.quantization import Quantization
+from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
+from aircheck.inference.whisper.weights.checkpoint import load as load_checkpoint
 from aircheck.policy.packs import load_pack
 from aircheck.settings import ROOT
 from benchmarks.peers import Decoded, Setup, batches
@@ -79,8 +79,8 @@ class OursEncoder:
         loaded = load_checkpoint(str(Path(setup.model) / OPENAI), self._device, DTYPES[setup.dtype])
         self._encoder = WindowEncoder(loaded.model.encoder)
         on_cpu = setup.device == "cpu"
-        self._batch = 1 if on_cpu else GraphedSlots.encode_batch
-        self._pool = ThreadPoolExecutor(setup.threads if on_cpu else 1, "lane", torch.set_num_threads, (1,))
+        self._batch = 1 if on_cpu else GraphedRunner.encode_batch
+        self._pool = ThreadPoolExecutor(setup.threads if on_cpu else 1, "encoder", torch.set_num_threads, (1,))
 
     def run(self, log_mels: np.ndarray, lengths: Sequence[int] | None) -> list[Decoded]:
         @torch.inference_mode()

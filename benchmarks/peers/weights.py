@@ -26,7 +26,7 @@ from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import LANGUAGES, get_tokenizer
 from whisper.tokenizer import Tokenizer as WhisperTokenizer
 
-from aircheck.inference.whisper.token_rules import suppressed_tokens
+from aircheck.inference.whisper.decoding.token_rules import suppressed_tokens
 
 OPENAI = "openai.pt"
 TRANSFORMERS = "transformers"

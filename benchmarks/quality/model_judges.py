@@ -14,10 +14,10 @@ from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.service import classify, window_scores
 from aircheck.inference.text_safety.service import load as load_text
-from aircheck.inference.whisper.checkpoint import load as load_whisper
-from aircheck.inference.whisper.checkpoint import n_mels
+from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.engine import WhisperEngine, select_dtype
-from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.weights.checkpoint import load as load_whisper
+from aircheck.inference.whisper.weights.checkpoint import n_mels
 from aircheck.policy.decide import decide_window, fold, shift
 from aircheck.policy.packs import Rules
 from aircheck.policy.taxonomy import Event

@@ -165,7 +165,7 @@ def _one_model(options: Options, settings: Settings, context: Context, window_s:
     from aircheck.inference.acoustic_safety.errors import LabelMapError as AcousticLabelMapError
     from aircheck.inference.acoustic_safety.errors import WeightsError
     from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
-    from aircheck.inference.whisper.checkpoint import CheckpointError as WhisperCheckpointError
+    from aircheck.inference.whisper.weights.checkpoint import CheckpointError as WhisperCheckpointError
     from benchmarks.quality import model_judges
 
     console.print(f"[bold]Loading[/] {options.through}")

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper
 
-from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.scheduler import Scheduler, Window
-from aircheck.inference.whisper.slots import DecodingSlots
+from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
+from aircheck.inference.whisper.scheduling.scheduler import Scheduler
+from aircheck.inference.whisper.scheduling.sequence import Window
 
 EMBEDDED_CHECKPOINT = Path(__file__).parents[2] / "model_repository" / "whisper" / "1" / "whisper.safetensors"
 CPU = torch.device("cpu")
@@ -50,7 +51,7 @@ def tiny_whisper(n_mels: int = 80, n_vocab: int = 51864, n_state: int = 16, seed
 
 def scheduler(model: Whisper, n_slots: int = 8, **options: Any) -> Scheduler:
     """Decodes at temperature 0 only, unless told otherwise."""
-    return Scheduler(DecodingSlots(model, DecodingOptions(**{"temperatures": (0.0,), **options}), n_slots))
+    return Scheduler(ModelRunner(model, DecodingOptions(**{"temperatures": (0.0,), **options}), n_slots))
 
 
 def decoded(model: Whisper, log_mels: Tensor, n_slots: int = 8, **options: Any) -> list[DecodedWindow]:

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from torch import Tensor
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.checkpoint import LoadedWhisper, from_path, load
 from aircheck.inference.whisper.token_table import SCALE, TABLE
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, from_path, load
 from support.speech import speak
 from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, decoded, log_mel, save_safetensors, tiny_whisper
 from training.whisper.export import mean_weights, save

@@ -27,12 +27,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from whisper.audio import log_mel_spectrogram
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.checkpoint import EMBEDDED, LoadedWhisper, load
-from aircheck.inference.whisper.options import DecodingOptions
-from aircheck.inference.whisper.scheduler import Scheduler
-from aircheck.inference.whisper.scheduler import Window as LogMelWindow
-from aircheck.inference.whisper.segments import WindowTranscript, transcript
-from aircheck.inference.whisper.slots import DecodingSlots
+from aircheck.inference.whisper.decoding.options import DecodingOptions
+from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
+from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
+from aircheck.inference.whisper.scheduling.scheduler import Scheduler
+from aircheck.inference.whisper.scheduling.sequence import Window as LogMelWindow
+from aircheck.inference.whisper.weights.checkpoint import EMBEDDED, LoadedWhisper, load
 from aircheck_client.schema import Segment
 from training.espeak import SAMPLE_RATE_HZ, Voice, say
 from training.text_safety import transcripts
@@ -185,7 +185,7 @@ class Ear:
         self.version = loaded.version
         self._n_mels = loaded.model.dims.n_mels
         options = DecodingOptions(temperatures=(0.0,))
-        self._slots = DecodingSlots(loaded.model, options, BATCH, WithoutPadding(loaded.model))
+        self._slots = ModelRunner(loaded.model, options, BATCH, WithoutPadding(loaded.model))
 
     def hear(self, batch: Sequence[Window]) -> list[WindowTranscript]:
         decoded = Scheduler(self._slots).decode([LogMelWindow(self._log_mel(w), w.duration_s) for w in batch])

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from aircheck.inference.whisper.checkpoint import from_path
+from aircheck.inference.whisper.weights.checkpoint import from_path
 from training.whisper.model import encode, mixed_precision
 from training.whisper.windows import Corpus, WindowMaker, add_data_arguments, phone_table
 

@@ -24,7 +24,7 @@ import whisper
 from scipy.io import wavfile
 from whisper.tokenizer import get_tokenizer
 
-from aircheck.inference.whisper.checkpoint import from_path
+from aircheck.inference.whisper.weights.checkpoint import from_path
 from aircheck.measures.words import word_errors
 from training.whisper.channel import through_codec
 from training.whisper.sounds import KINDS, coloured_noise, sound

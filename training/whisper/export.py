@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from whisper.model import ModelDimensions
 
-from aircheck.inference.whisper.checkpoint import from_path
 from aircheck.inference.whisper.token_table import INT8_ROWS, TABLE, quantised
+from aircheck.inference.whisper.weights.checkpoint import from_path
 
 NOTE = "trained on synthetic speech only; English; not for human speech"
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.checkpoint import from_path
+from aircheck.inference.whisper.weights.checkpoint import from_path
 from training.whisper.cache import Encoded, read
 from training.whisper.model import decode, encode, fast_dtype, mixed_precision, save, untrained
 from training.whisper.windows import (

@@ -1,11 +1,11 @@
 """Windows in, transcripts out: schedulers on threads of their own, behind one bounded queue.
 
-What a window says does not depend on the windows beside it, nor on the order in which they come.
+A window's text does not depend on the windows beside it, nor on the order in which they come.
 
-A scheduler and its thread are a lane. A GPU has one. A CPU has one for every core it may use, and no operator of a lane
-is split between cores: operators on several threads end when their last thread ends, a network is hundreds of them, and
-lanes wait for nobody, neither for each other nor for the other processes on the machine. One lane encodes, which is
-arithmetic, while another decodes, which is memory traffic.
+A scheduler on its thread is a worker. A GPU has one. A CPU has one for every core it may use, and no operator of a
+worker is split between cores: operators on several threads end when their last thread ends, a network is hundreds of
+them, and workers wait for nobody, neither for each other nor for the other processes on the machine. One worker
+encodes, which is arithmetic, while another decodes, which is memory traffic.
 """
 
 from __future__ import annotations
@@ -14,35 +14,42 @@ import atexit
 import os
 import threading
 import weakref
-from collections import deque
-from collections.abc import Sequence
+from collections import abc, deque
 from concurrent.futures import Future
 from types import TracebackType
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from whisper.audio import CHUNK_LENGTH, N_FRAMES
 from whisper.model import ModelDimensions, Whisper
 
 from aircheck.inference.device import fast_dtype
-from aircheck.inference.whisper.checkpoint import LoadedWhisper
-from aircheck.inference.whisper.encoder import WindowEncoder
-from aircheck.inference.whisper.graphed_slots import GraphedSlots
-from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, Quantization, quantize, require_device
-from aircheck.inference.whisper.scheduler import Job, Scheduler, Window
-from aircheck.inference.whisper.segments import WindowTranscript, transcript
-from aircheck.inference.whisper.slot_cache import SlotCache
-from aircheck.inference.whisper.slot_decoder import SlotDecoder
-from aircheck.inference.whisper.slots import DecodingSlots
+from aircheck.inference.whisper.decoding.decoder import StepDecoder
+from aircheck.inference.whisper.decoding.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.kv_cache import KVCache
+from aircheck.inference.whisper.decoding.layers import LinearFn, linear
+from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.decoding.quantization import (
+    Fp8Linear,
+    Int8Linear,
+    Quantization,
+    quantize,
+    require_device,
+)
+from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
+from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
+from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
+from aircheck.inference.whisper.scheduling.scheduler import Scheduler
+from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 
 __all__ = ["EngineBusyError", "EngineClosedError", "WhisperEngine", "Window", "WindowError", "select_dtype"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_MOST_SLOTS = {"cpu": 8, "cuda": 256}  # of a lane
-_SHARE_OF_FREE_MEMORY = 0.6  # for the slots; the rest is for activations and for others
+MAX_SLOTS = {"cpu": 8, "cuda": 256}  # of a worker
+MEMORY_UTILIZATION = 0.6  # for the slots; the rest is for activations and for others
 _CLOSED = "the Whisper engine was closed before this window was decoded"
 # openai-whisper's front end gives (max(log10 P, max log10 P - 8) + 4) / 4, with mel energies P of at least 1e-10
 _LOG_MEL_SPAN = 2.0  # 8 / 4: no window's values lie further apart
@@ -78,7 +85,7 @@ class EngineClosedError(RuntimeError):
 
 
 class WhisperEngine:
-    """Transcribes windows of at most 30 s with one Whisper model. For any number of threads."""
+    """Transcribes windows of at most 30 s with one Whisper model. Thread-safe."""
 
     def __init__(
         self,
@@ -93,21 +100,21 @@ class WhisperEngine:
 
         n_slots : windows decoded at a time; None is as many as memory allows, at most 8 a CPU core, or 256 on a GPU
         max_waiting : windows in the queue when it is full; None is two for every slot
-        quantization : compute products in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a GPU since Ada
-        threads : CPU cores to compute on, a lane each; None is as many as torch uses
+        quantization : compute matmuls in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a GPU since Ada
+        threads : CPU cores to compute on, a worker each; None is as many as torch uses
         """
         self._whisper = whisper
         model = whisper.model
-        n_lanes = (threads or torch.get_num_threads()) if model.device.type == "cpu" else 1
-        self.n_slots = n_slots or default_slots(model.dims, model.device, self.dtype, n_lanes)
+        n_workers = (threads or torch.get_num_threads()) if model.device.type == "cpu" else 1
+        self.n_slots = n_slots or default_slots(model.dims, model.device, self.dtype, n_workers)
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * self.n_slots
-        self._lanes = _lanes(model, options or DecodingOptions(), self.n_slots, n_lanes, quantization)
-        self._waiting: deque[Job] = deque()
+        self._workers = _workers(model, options or DecodingOptions(), self.n_slots, n_workers, quantization)
+        self._waiting: deque[Sequence] = deque()
         self._is_closed = False
         self._changed = threading.Condition()  # guards `_waiting` and `_is_closed`
         self._threads = [
-            threading.Thread(target=self._run, args=[lane], name=f"whisper-lane-{at}", daemon=True)
-            for at, lane in enumerate(self._lanes)
+            threading.Thread(target=self._run, args=[worker], name=f"whisper-worker-{at}", daemon=True)
+            for at, worker in enumerate(self._workers)
         ]
         _running.add(self)
         for thread in self._threads:
@@ -125,27 +132,27 @@ class WhisperEngine:
 
     @property
     def n_mels(self) -> int:
-        """Mel bands that the model hears: 80, or 128 from large-v3 on."""
+        """Mel bands of its input: 80, or 128 from large-v3 on."""
         return self._whisper.model.dims.n_mels
 
     @property
-    def n_lanes(self) -> int:
-        """Threads that decode."""
-        return len(self._lanes)
+    def n_workers(self) -> int:
+        """Schedulers, each on a thread of its own."""
+        return len(self._workers)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the matrices are in."""
         return self._whisper.model.decoder.token_embedding.weight.dtype
 
-    def check(self, log_mels: np.ndarray | Tensor, durations_s: Sequence[float]) -> None:
+    def check(self, log_mels: np.ndarray | Tensor, durations_s: abc.Sequence[float]) -> None:
         """Raises WindowError unless the windows are what `transcribe` takes."""
         shape = tuple(log_mels.shape)
         if len(shape) != 3 or shape[2] != N_FRAMES:
             raise WindowError(f"log-mel has the shape {list(shape)}; it must be [windows, {self.n_mels}, {N_FRAMES}]")
         if shape[1] != self.n_mels:
             raise WindowError(
-                f"log-mel has {shape[1]} mel bands, but the Whisper model '{self.name}' hears {self.n_mels}; "
+                f"log-mel has {shape[1]} mel bands, but the Whisper model '{self.name}' has n_mels {self.n_mels}; "
                 f"compute it with n_mels={self.n_mels}"
             )
         if len(durations_s) != shape[0]:
@@ -162,9 +169,9 @@ class WhisperEngine:
         block : wait while the queue is full, instead of raising EngineBusyError
 
         Cancelling the future takes the window out before the decoder's next step. Its callbacks run on a
-        lane's thread, so they must be short. Raises EngineClosedError, EngineBusyError.
+        worker's thread, so they must be short. Raises EngineClosedError, EngineBusyError.
         """
-        job = Job(window)
+        sequence = Sequence(window)
         with self._changed:
             self._drop_cancelled()
             if not (block or self._is_closed or self._has_room()):
@@ -172,17 +179,17 @@ class WhisperEngine:
             self._changed.wait_for(lambda: self._is_closed or self._has_room())
             if self._is_closed:
                 raise EngineClosedError("the Whisper engine has been closed")
-            self._waiting.append(job)
+            self._waiting.append(sequence)
             self._changed.notify_all()
-        return job.future
+        return sequence.future
 
-    def decode(self, windows: Sequence[Window]) -> list[DecodedWindow]:
+    def decode(self, windows: abc.Sequence[Window]) -> list[DecodedWindow]:
         """What is decoded from each window, in their order. Raises WindowError, EngineClosedError."""
         if windows:
             self.check(torch.stack([torch.as_tensor(w.log_mel) for w in windows]), [w.duration_s for w in windows])
         return [future.result() for future in [self.submit(window) for window in windows]]
 
-    def transcribe(self, log_mels: np.ndarray | Tensor, durations_s: Sequence[float]) -> list[WindowTranscript]:
+    def transcribe(self, log_mels: np.ndarray | Tensor, durations_s: abc.Sequence[float]) -> list[WindowTranscript]:
         """Transcribe windows.
 
         log_mels : fp32 [B, n_mels, 3000], openai-whisper's log-mel spectrogram of each window padded to 30 s
@@ -197,7 +204,7 @@ class WhisperEngine:
 
     def transcript(self, decoded: DecodedWindow, duration_s: float) -> WindowTranscript:
         """The segments and text of a decoded window of this duration."""
-        return transcript(decoded, self._lanes[0].slots.tokenizer, duration_s)
+        return transcript(decoded, self._workers[0].runner.tokenizer, duration_s)
 
     def close(self) -> None:
         """Stop decoding; windows that have not been answered raise EngineClosedError."""
@@ -207,8 +214,8 @@ class WhisperEngine:
         for thread in self._threads:
             thread.join()
         _running.discard(self)
-        for job in self._waiting:
-            job.fail(EngineClosedError(_CLOSED))
+        for sequence in self._waiting:
+            sequence.fail(EngineClosedError(_CLOSED))
         self._waiting.clear()
 
     def __enter__(self) -> WhisperEngine:
@@ -217,23 +224,23 @@ class WhisperEngine:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _run(self, lane: Scheduler) -> None:
+    def _run(self, worker: Scheduler) -> None:
         torch.set_num_threads(1)  # of this thread
-        while self._feed(lane):
+        while self._feed(worker):
             try:
-                lane.iterate()
+                worker.iterate()
             except Exception as error:  # a fault of the device must reach every caller, and the next window may work
-                lane.fail(error)
-        lane.fail(EngineClosedError(_CLOSED))
+                worker.fail(error)
+        worker.fail(EngineClosedError(_CLOSED))
 
-    def _feed(self, lane: Scheduler) -> bool:
-        """Hand waiting windows to a lane, and wait while it has nothing to do; False once closed."""
+    def _feed(self, worker: Scheduler) -> bool:
+        """Hand waiting windows to a worker, and wait while it has nothing to do; False once closed."""
         with self._changed:
             self._drop_cancelled()
-            self._changed.wait_for(lambda: self._is_closed or self._waiting or not lane.is_idle)
-            n_taken = min(lane.n_wanted, len(self._waiting))
+            self._changed.wait_for(lambda: self._is_closed or self._waiting or not worker.is_idle)
+            n_taken = min(worker.n_wanted, len(self._waiting))
             for _ in range(n_taken):
-                lane.submit(self._waiting.popleft())
+                worker.submit(self._waiting.popleft())
             if n_taken:
                 self._changed.notify_all()  # the senders
             return not self._is_closed
@@ -242,8 +249,8 @@ class WhisperEngine:
         return len(self._waiting) < self._max_waiting
 
     def _drop_cancelled(self) -> None:
-        if any(job.future.cancelled() for job in self._waiting):
-            self._waiting = deque(job for job in self._waiting if not job.future.cancelled())
+        if any(sequence.future.cancelled() for sequence in self._waiting):
+            self._waiting = deque(sequence for sequence in self._waiting if not sequence.future.cancelled())
             self._changed.notify_all()  # the senders
 
 
@@ -267,32 +274,33 @@ def _check_range(log_mels: Tensor) -> None:
         )
 
 
-def _lanes(
-    model: Whisper, options: DecodingOptions, n_slots: int, n_lanes: int, quantization: Quantization
+def _workers(
+    model: Whisper, options: DecodingOptions, n_slots: int, n_workers: int, quantization: Quantization
 ) -> list[Scheduler]:
     """Schedulers that share the slots among them, and the network."""
     require_device(quantization, model.device)
-    encoder, product = WindowEncoder(model.encoder), None
+    encoder = WindowEncoder(model.encoder)
+    make_linear: abc.Callable[[nn.Linear], LinearFn] = linear
     if quantization == "int8":
         quantize(encoder, Int8Linear, model.dims.n_mels, model.device)
-        product = Int8Linear
+        make_linear = Int8Linear
     elif quantization == "fp8":
         quantize(encoder, Fp8Linear, model.dims.n_mels, model.device)
-    decoder = SlotDecoder(model.decoder, product)
-    kind = GraphedSlots if model.device.type == "cuda" else DecodingSlots
-    n_lanes = min(n_lanes, n_slots)
-    shares = [(n_slots + at) // n_lanes for at in range(n_lanes)]  # as even as can be
+    decoder = StepDecoder(model.decoder, make_linear)
+    kind = GraphedRunner if model.device.type == "cuda" else ModelRunner
+    n_workers = min(n_workers, n_slots)
+    shares = [(n_slots + at) // n_workers for at in range(n_workers)]  # as even as can be
     return [Scheduler(kind(model, options, share, encoder, decoder)) for share in shares]
 
 
-def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype, n_lanes: int) -> int:
+def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype, n_workers: int) -> int:
     """As many slots as the free memory holds, within what is of use: a step for more takes longer in proportion."""
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
     else:
         free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    per_slot = SlotCache.bytes_per_slot(dims, dims.n_text_ctx // 2, dtype)
-    return max(1, min(_MOST_SLOTS[device.type] * n_lanes, int(free_bytes * _SHARE_OF_FREE_MEMORY) // per_slot))
+    per_slot = KVCache.bytes_per_slot(dims, dims.n_text_ctx // 2, dtype)
+    return max(1, min(MAX_SLOTS[device.type] * n_workers, int(free_bytes * MEMORY_UTILIZATION) // per_slot))
 
 
 def select_dtype(setting: str, device: torch.device) -> torch.dtype:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.segments import WindowTranscript
 from aircheck.inference.whisper.engine import WhisperEngine, Window
-from aircheck.inference.whisper.options import DecodedWindow
-from aircheck.inference.whisper.segments import WindowTranscript
 
 Answer = list[WindowTranscript] | Exception | None
 """A transcript a window, what went wrong, or None for a request that was cancelled."""

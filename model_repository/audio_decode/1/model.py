@@ -8,7 +8,7 @@ import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings
 from aircheck.inference.device import select_device, side_threads
-from aircheck.inference.whisper.checkpoint import n_mels
+from aircheck.inference.whisper.weights.checkpoint import n_mels
 from aircheck.settings import Settings
 from preprocessing.clip import CLIP_S, Clip, ClipDecoder
 from preprocessing.container import Limits

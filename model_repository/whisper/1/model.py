@@ -12,11 +12,11 @@ import triton_python_backend_utils as pb_utils
 
 from aircheck.inference.batching import strings
 from aircheck.inference.device import cpu_threads, select_device
-from aircheck.inference.whisper.checkpoint import load
+from aircheck.inference.whisper.decoding.options import DecodingOptions
+from aircheck.inference.whisper.decoding.segments import WindowTranscript
 from aircheck.inference.whisper.engine import EngineBusyError, WhisperEngine, Window, WindowError, select_dtype
-from aircheck.inference.whisper.options import DecodingOptions
 from aircheck.inference.whisper.pending import Answer, PendingRequests
-from aircheck.inference.whisper.segments import WindowTranscript
+from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import Settings
 from aircheck_client.schema import Transcript
 

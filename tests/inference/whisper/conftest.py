@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
 from support.audio import RATE_HZ
 from support.speech import speak
 from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel, random_whisper

@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.graphed_slots import GraphedSlots
-from aircheck.inference.whisper.options import DecodingOptions
+from aircheck.inference.whisper.decoding.options import DecodingOptions
+from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
 from support.whisper_models import tiny_whisper
 
 
@@ -37,7 +37,7 @@ class Inputs(TorchDispatchMode):
         return result
 
 
-class WatchedSlots(GraphedSlots):
+class WatchedRunner(GraphedRunner):
     """Captures by running the step once."""
 
     def _capture(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
@@ -55,9 +55,9 @@ def model() -> Whisper:
 @torch.inference_mode()
 @pytest.mark.parametrize("sampling", [[], [0]], ids=["greedy", "sampling"])
 def test_what_a_captured_step_reads_lives_as_long_as_the_step(model: Whisper, sampling: list[int]) -> None:
-    slots = WatchedSlots(model, DecodingOptions(), n_slots=4)
-    slots.start([0, 1], [0.5, 0.0])
-    slots.step([0, 0], sampling)
+    runner = WatchedRunner(model, DecodingOptions(), n_slots=4)
+    runner.start([0, 1], [0.5, 0.0])
+    runner.step([0, 0], sampling)
     gc.collect()
-    assert len(slots.inputs.read) > 30
-    assert not any(storage.expired() for storage in slots.inputs.read), "a replay would read freed memory"
+    assert len(runner.inputs.read) > 30
+    assert not any(storage.expired() for storage in runner.inputs.read), "a replay would read freed memory"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aircheck.inference.whisper.checkpoint import LoadedWhisper
+from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.engine import EngineBusyError, EngineClosedError, WhisperEngine, Window
-from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.pending import Answer, PendingRequests
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 
 
 class Inbox:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from whisper.model import Whisper
 
-from aircheck.inference.whisper import quantization
-from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
-from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding import quantization
+from aircheck.inference.whisper.decoding.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.options import DecodingOptions
+from aircheck.inference.whisper.decoding.quantization import Fp8Linear, Int8Linear, QuantizationError, quantize
 from aircheck.inference.whisper.engine import WhisperEngine, Window
-from aircheck.inference.whisper.options import DecodingOptions
-from aircheck.inference.whisper.quantization import Fp8Linear, Int8Linear, QuantizationError, quantize
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
 from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, random_whisper
 
 FORMATS = [(Int8Linear, torch.float32), (Int8Linear, torch.bfloat16), (Fp8Linear, torch.bfloat16)]

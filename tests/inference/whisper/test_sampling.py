@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from aircheck.inference.whisper.sampling import gumbel_noise
+from aircheck.inference.whisper.decoding.sampling import gumbel_noise
 
 
 def test_noise_is_always_finite() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aircheck.inference.whisper.seek import Progress, first_offset_s, progress
+from aircheck.inference.whisper.decoding.seek import Progress, first_offset_s, progress
 
 BEGIN = 1000  # the first timestamp token
 

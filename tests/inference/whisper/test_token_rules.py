@@ -8,7 +8,7 @@ from torch import Tensor
 from whisper.decoding import ApplyTimestampRules, GreedyDecoder, SuppressBlank, SuppressTokens
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper.token_rules import SlotState, TokenRules, suppressed_tokens
+from aircheck.inference.whisper.decoding.token_rules import SlotState, TokenRules, suppressed_tokens
 from support.whisper_models import CPU
 
 N_STEPS = 40

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from whisper.model import LayerNorm, Whisper
 
-from aircheck.inference.whisper.checkpoint import CheckpointError, LoadedWhisper, load, n_mels
+from aircheck.inference.whisper.weights.checkpoint import CheckpointError, LoadedWhisper, load, n_mels
 from support.pickles import Runs
 from support.whisper_models import (
     CPU,

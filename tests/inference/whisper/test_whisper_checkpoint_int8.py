@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aircheck.inference.whisper.checkpoint import CheckpointError, load
 from aircheck.inference.whisper.token_table import INT8_ROWS, SCALE, TABLE, quantised, restored
+from aircheck.inference.whisper.weights.checkpoint import CheckpointError, load
 from support.whisper_models import CPU, state_of, tiny_whisper
 
 MODEL = tiny_whisper()

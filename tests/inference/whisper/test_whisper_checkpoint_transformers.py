@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
-from aircheck.inference.whisper.checkpoint import CheckpointError, load, n_mels
+from aircheck.inference.whisper.weights.checkpoint import CheckpointError, load, n_mels
 from support.pickles import Runs
 from support.whisper_models import CPU, log_mel
 

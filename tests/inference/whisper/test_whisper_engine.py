@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aircheck.inference.device import cpu_has_fast_bf16
-from aircheck.inference.whisper.checkpoint import LoadedWhisper, load
+from aircheck.inference.whisper.decoding.segments import WindowTranscript
 from aircheck.inference.whisper.engine import (
     EngineClosedError,
     WhisperEngine,
@@ -23,7 +23,7 @@ from aircheck.inference.whisper.engine import (
     default_slots,
     select_dtype,
 )
-from aircheck.inference.whisper.segments import WindowTranscript
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
 from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel
 
 TESTS = Path(__file__).parents[2]
@@ -134,21 +134,21 @@ def test_every_log_mel_of_the_front_end_is_taken(engine: WhisperEngine, shape: s
 
 
 @pytest.mark.parametrize(("threads", "n_slots"), [(1, 3), (3, 5), (4, 2)])
-def test_lanes_share_the_slots_and_the_windows(
+def test_workers_share_the_slots_and_the_windows(
     engine: WhisperEngine, embedded: LoadedWhisper, windows: Tensor, threads: int, n_slots: int
 ) -> None:
-    """What is said does not depend on how many cores there are, and every slot belongs to one lane."""
+    """What is said does not depend on how many cores there are, and every slot belongs to one worker."""
     sent = [Window(window, 30.0) for window in windows]
     expected = engine.decode(sent)
     busy: set[str] = set()
     with WhisperEngine(embedded, n_slots=n_slots, threads=threads) as other:
-        assert (other.n_slots, other.n_lanes) == (n_slots, min(threads, n_slots))
+        assert (other.n_slots, other.n_workers) == (n_slots, min(threads, n_slots))
         futures = []
         for window in sent:
             futures.append(other.submit(window))
             futures[-1].add_done_callback(lambda _: busy.add(threading.current_thread().name))
         assert [future.result().tokens for future in futures] == [window.tokens for window in expected]
-    assert len(busy) == min(threads, n_slots), "a lane had nothing to do"
+    assert len(busy) == min(threads, n_slots), "a worker had nothing to do"
 
 
 def test_a_window_cancelled_in_the_queue_makes_room(embedded: LoadedWhisper, windows: Tensor) -> None:
@@ -196,7 +196,7 @@ def test_a_process_that_leaves_its_engine_running_ends_cleanly(dtype: str) -> No
     """A thread inside torch at the interpreter's end used to abort the process."""
     code = f"""
 import torch
-from aircheck.inference.whisper.checkpoint import LoadedWhisper
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
 from support.whisper_models import random_whisper
 
@@ -210,8 +210,8 @@ for _ in range(4):
 
 
 def test_slots_are_as_many_as_are_of_use(embedded: LoadedWhisper) -> None:
-    assert default_slots(embedded.model.dims, CPU, torch.float32, n_lanes=2) == 16
-    assert default_slots(embedded.model.dims, CPU, torch.float32, n_lanes=10_000) < 80_000, "memory bounds them"
+    assert default_slots(embedded.model.dims, CPU, torch.float32, n_workers=2) == 16
+    assert default_slots(embedded.model.dims, CPU, torch.float32, n_workers=10_000) < 80_000, "memory bounds them"
 
 
 def test_a_dtype_is_taken_or_refused_never_replaced() -> None:

@@ -10,10 +10,10 @@ from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper.checkpoint import LoadedWhisper
-from aircheck.inference.whisper.fallback import is_loop
-from aircheck.inference.whisper.options import TEMPERATURES, DecodedWindow
-from aircheck.inference.whisper.sampling import gumbel_noise
+from aircheck.inference.whisper.decoding.fallback import is_loop
+from aircheck.inference.whisper.decoding.options import TEMPERATURES, DecodedWindow
+from aircheck.inference.whisper.decoding.sampling import gumbel_noise
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 from support.whisper_models import decoded
 
 SEED = 5

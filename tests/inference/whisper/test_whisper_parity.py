@@ -13,12 +13,12 @@ import whisper
 from torch import Tensor
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.checkpoint import LoadedWhisper
-from aircheck.inference.whisper.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions, UnsupportedLanguageError
 from aircheck.inference.whisper.engine import WhisperEngine
-from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions, UnsupportedLanguageError
-from aircheck.inference.whisper.scheduler import Window
-from aircheck.inference.whisper.slots import DecodingSlots
+from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
+from aircheck.inference.whisper.scheduling.sequence import Window
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 from support.whisper_models import decoded, log_mel, scheduler
 from training.whisper.evaluate import no_speech_windows
 
@@ -101,10 +101,10 @@ def test_the_encoder_gives_openai_whispers_features(multilingual: Whisper, sound
 
 def test_a_language_the_model_lacks_is_refused(embedded: LoadedWhisper) -> None:
     with pytest.raises(UnsupportedLanguageError, match=r"'sv'.*English-only.*en"):
-        DecodingSlots(embedded.model, DecodingOptions(language="sv"), 2)
+        ModelRunner(embedded.model, DecodingOptions(language="sv"), 2)
 
 
 @pytest.mark.parametrize("max_tokens", [0, 448])
 def test_a_token_limit_beyond_the_context_is_refused(embedded: LoadedWhisper, max_tokens: int) -> None:
     with pytest.raises(ValueError, match="room for 1 to 447"):
-        DecodingSlots(embedded.model, DecodingOptions(max_tokens=max_tokens), 2)
+        ModelRunner(embedded.model, DecodingOptions(max_tokens=max_tokens), 2)

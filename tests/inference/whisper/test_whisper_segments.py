@@ -15,8 +15,8 @@ from whisper.model import ModelDimensions
 from whisper.tokenizer import get_tokenizer
 from whisper.utils import compression_ratio
 
-from aircheck.inference.whisper.options import DecodedWindow
-from aircheck.inference.whisper.segments import transcript
+from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.segments import transcript
 
 TOKENIZER = get_tokenizer(False, num_languages=99)
 BEGIN = TOKENIZER.timestamp_begin

@@ -10,10 +10,10 @@ from whisper.model import Whisper
 from whisper.timing import find_alignment, merge_punctuations
 from whisper.tokenizer import get_tokenizer
 
-from aircheck.inference.whisper.checkpoint import LoadedWhisper
-from aircheck.inference.whisper.options import DecodedWindow
-from aircheck.inference.whisper.scheduler import Window
-from aircheck.inference.whisper.segments import transcript
+from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.segments import transcript
+from aircheck.inference.whisper.scheduling.sequence import Window
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 from support.audio import RATE_HZ
 from support.whisper_models import log_mel, scheduler
 

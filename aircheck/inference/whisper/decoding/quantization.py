@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from whisper.audio import N_SAMPLES, SAMPLE_RATE, log_mel_spectrogram
 
-from aircheck.inference.whisper.encoder import WindowEncoder
-from aircheck.inference.whisper.slot_decoder import Product
+from aircheck.inference.whisper.decoding.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.layers import LinearFn
 
 Quantization = Literal["none", "int8", "fp8"]
 
@@ -97,7 +97,7 @@ def require_device(quantization: Quantization, device: torch.device) -> None:
 
 @torch.inference_mode()
 def quantize(
-    encoder: WindowEncoder, product: Callable[[nn.Linear], Product], n_mels: int, device: torch.device
+    encoder: WindowEncoder, product: Callable[[nn.Linear], LinearFn], n_mels: int, device: torch.device
 ) -> float:
     """Let the encoder compute its products so from now on; returns the relative error of its features.
 

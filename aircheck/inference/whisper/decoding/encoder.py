@@ -1,4 +1,4 @@
-"""Whisper's audio encoder with its projections joined, and its attention in the form that the device does fastest."""
+"""Whisper's audio encoder with its projections fused, and its attention in the form that the device does fastest."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from aircheck.inference.whisper.slot_decoder import Product, joined, norm
+from aircheck.inference.whisper.decoding.layers import LinearFn, attention, fused, layer_norm, split_heads
 
 
 @dataclass(frozen=True)
 class EncoderLayer:
-    """One block of the encoder: its norms, and its four large products."""
+    """One block of the encoder: its norms, and its four linear layers."""
 
     block: ResidualAttentionBlock
-    queries_keys_values: Product  # [..., n_state] -> [..., 3 · n_state]
-    out: Product
-    mlp_in: Product
-    mlp_out: Product
+    qkv: LinearFn  # [..., n_state] -> [..., 3 · n_state]
+    out: LinearFn
+    mlp_in: LinearFn
+    mlp_out: LinearFn
 
     @classmethod
     def of(cls, block: ResidualAttentionBlock) -> EncoderLayer:
         attn = block.attn
-        return cls(block, joined([attn.query, attn.key, attn.value]), attn.out, block.mlp[0], block.mlp[2])
+        return cls(block, fused([attn.query, attn.key, attn.value]), attn.out, block.mlp[0], block.mlp[2])
 
-    def mapped(self, product: Callable[[nn.Linear], Product]) -> EncoderLayer:
-        """The layer with its products computed so."""
-        names = ("queries_keys_values", "out", "mlp_in", "mlp_out")
-        return replace(self, **{name: product(getattr(self, name)) for name in names})
+    def mapped(self, make_linear: Callable[[nn.Linear], LinearFn]) -> EncoderLayer:
+        """The layer with its linear layers computed so."""
+        names = ("qkv", "out", "mlp_in", "mlp_out")
+        return replace(self, **{name: make_linear(getattr(self, name)) for name in names})
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, position, n_state] -> the same"""
         block = self.block
-        heads = self.queries_keys_values(norm(block.attn_ln, x)).unflatten(-1, (3, block.attn.n_head, -1))
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # [B, head, position, D] each
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.mlp_out(F.gelu(self.mlp_in(norm(block.mlp_ln, x))))
+        qkv = self.qkv(layer_norm(block.attn_ln, x)).chunk(3, dim=-1)
+        query, key, value = (split_heads(part, block.attn.n_head) for part in qkv)
+        x = x + self.out(attention(query, key, value))
+        return x + self.mlp_out(F.gelu(self.mlp_in(layer_norm(block.mlp_ln, x))))
 
 
 class WindowEncoder:
@@ -59,4 +58,4 @@ class WindowEncoder:
         x = (x + encoder.positional_embedding).to(self._dtype)
         for layer in self.layers:
             x = layer(x)
-        return norm(encoder.ln_post, x)
+        return layer_norm(encoder.ln_post, x)

@@ -9,7 +9,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from aircheck.inference.whisper import ctranslate2_format
+from aircheck.inference.whisper.weights import ctranslate2_format
 
 
 class WeightPackageError(Exception):

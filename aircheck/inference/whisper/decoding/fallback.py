@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
-from aircheck.inference.whisper.options import COMPRESSION_RATIO_THRESHOLD, LOGPROB_THRESHOLD, DecodedWindow
+from aircheck.inference.whisper.decoding.options import COMPRESSION_RATIO_THRESHOLD, LOGPROB_THRESHOLD, DecodedWindow
 
-_LONGEST_PERIOD = 16  # tokens of a phrase that is said over and over
-_FEWEST_REPEATED = 48  # tokens that a loop has taken before it is called one
+_MAX_PERIOD = 16  # tokens of a phrase that is repeated over and over
+_MIN_REPEATED = 48  # tokens that a loop has taken before it is called one
 
 
 def needs_fallback(window: DecodedWindow, tokenizer: Tokenizer) -> bool:
@@ -33,9 +33,9 @@ def is_loop(tokens: Sequence[int], tokenizer: Tokenizer) -> bool:
 
     True when the last tokens, timestamps left out, repeat one phrase and the ratio is exceeded already.
     """
-    said = [token for token in tokens if token < tokenizer.eot]
-    tail = said[-_FEWEST_REPEATED:]
-    if len(tail) < _FEWEST_REPEATED:
+    text = [token for token in tokens if token < tokenizer.eot]
+    tail = text[-_MIN_REPEATED:]
+    if len(tail) < _MIN_REPEATED:
         return False
-    periodic = any(tail[period:] == tail[:-period] for period in range(1, _LONGEST_PERIOD + 1))
-    return periodic and ratio(said, tokenizer) > COMPRESSION_RATIO_THRESHOLD
+    periodic = any(tail[period:] == tail[:-period] for period in range(1, _MAX_PERIOD + 1))
+    return periodic and ratio(text, tokenizer) > COMPRESSION_RATIO_THRESHOLD

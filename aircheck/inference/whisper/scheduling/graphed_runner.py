@@ -1,4 +1,4 @@
-"""Slots for a GPU: the step as a CUDA graph, the encoder on a stream of its own, reports read a step or two late.
+"""The model runner for a GPU: steps as CUDA graphs, the encoder on a stream of its own, reports read two steps late.
 
 A decoder step is many small kernels, and launching them one by one takes longer than running them. A graph launches
 them as one, for shapes fixed when it was captured; so the slots in use and the longest text are rounded up to one of a
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.options import DecodingOptions
-from aircheck.inference.whisper.slot_decoder import SlotDecoder
-from aircheck.inference.whisper.slots import DecodingSlots, EncodedWindow, Encoder, StepReport
+from aircheck.inference.whisper.decoding.decoder import StepDecoder
+from aircheck.inference.whisper.decoding.options import DecodingOptions
+from aircheck.inference.whisper.scheduling.model_runner import EncodedWindow, Encoder, ModelRunner, StepReport
 
-_FEWEST_SLOTS = 8
+_MIN_SLOTS = 8
 _LENGTHS = 64  # text positions are rounded up to a multiple of this
 _WARM_UPS = 2  # runs before a capture: libraries choose their kernels and allocate then
 
@@ -46,8 +46,8 @@ class CapturedStep:
         return self.report
 
 
-class GraphedSlots(DecodingSlots):
-    """Decoding slots whose steps and encodings overlap with each other and with the host."""
+class GraphedRunner(ModelRunner):
+    """A model runner whose steps and encodings overlap with each other and with the host."""
 
     lag = 2
     encode_ahead = encode_batch = 16
@@ -58,7 +58,7 @@ class GraphedSlots(DecodingSlots):
         options: DecodingOptions,
         n_slots: int,
         encoder: Encoder | None = None,
-        decoder: SlotDecoder | None = None,
+        decoder: StepDecoder | None = None,
     ) -> None:
         super().__init__(model, options, n_slots, encoder, decoder)
         self._is_cuda = self.device.type == "cuda"
@@ -73,16 +73,16 @@ class GraphedSlots(DecodingSlots):
         batch = torch.stack([torch.as_tensor(log_mel) for log_mel in log_mels]).pin_memory()
         with torch.cuda.stream(self._encoding):
             audio_features = self._encoder.encode(batch.to(self.device, non_blocking=True))
-            encoded = [self._decoder.cross_keys_values(audio) for audio in audio_features]
+            encoded = [self._decoder.cross_kv(audio) for audio in audio_features]
             ready = torch.cuda.Event()
             ready.record()
-        return [EncodedWindow(cross_keys_values, ready) for cross_keys_values in encoded]
+        return [EncodedWindow(cross_kv, ready) for cross_kv in encoded]
 
     def admit(self, slot: int, window: EncodedWindow) -> None:
         if window.ready is not None:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(window.ready)
-            window.cross_keys_values.record_stream(stream)
+            window.cross_kv.record_stream(stream)
         super().admit(slot, window)
 
     def step(self, positions: Sequence[int], sampling: Sequence[int]) -> StepReport:
@@ -146,4 +146,4 @@ def _uncaptured(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]
 
 def bucket(n: int, n_slots: int) -> int:
     """n rounded up to a power of two, at least 8 and at most the number of slots."""
-    return min(n_slots, max(_FEWEST_SLOTS, 1 << (n - 1).bit_length()))
+    return min(n_slots, max(_MIN_SLOTS, 1 << (n - 1).bit_length()))

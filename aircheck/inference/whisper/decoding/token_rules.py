@@ -1,4 +1,4 @@
-"""Which token a slot may say next, and which it says: openai-whisper's logit filters and token choice, vectorised.
+"""Which token a slot may generate next, and which it does: openai-whisper's logit filters and token choice, vectorised.
 
 The rules are `SuppressTokens`, `SuppressBlank`, `ApplyTimestampRules` and `GreedyDecoder` of whisper/decoding.py
 (https://github.com/openai/whisper), which loops over the rows of a batch in Python. Here the vocabulary is cut into its
@@ -6,7 +6,7 @@ three regions, each is reduced to a maximum and a log-sum-exp a row, and the rul
 
     plain text [0, eot) | special [eot, timestamp_begin) | timestamps [timestamp_begin, n_vocab)
 
-Nothing here waits for the device: what a slot says is its next input without having been seen by the host, which reads
+Nothing here waits for the device: what a slot generates is its next input without the host having seen it, which reads
 a small report a step later.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from whisper.audio import CHUNK_LENGTH
 from whisper.tokenizer import Tokenizer
 
-from aircheck.inference.whisper.sampling import gumbel_noise
+from aircheck.inference.whisper.decoding.sampling import gumbel_noise
 
 NEG_INF = float("-inf")
 
@@ -29,13 +29,13 @@ NEG_INF = float("-inf")
 class SlotState:
     """What the rules remember of each slot; tensors of [n_slots].
 
-    tokens : int64, the last one given or said: the next step's input
+    tokens : int64, the last one given or generated: the next step's input
     positions : int64, where in the text that token stands
     languages : int64, token of the language, given or detected
     temperatures : fp32
-    last_is_timestamp, penultimate_is_timestamp : bool, of what was said; both true before anything is
+    last_is_timestamp, penultimate_is_timestamp : bool, of what was generated; both true before anything is
     latest_timestamps : int64, position in the timestamp region
-    sum_logprobs : fp32, of the tokens said
+    sum_logprobs : fp32, of the generated tokens
     no_speech_probs : fp32
     """
 
@@ -121,7 +121,7 @@ class TokenRules:
         n = len(logits)
         positions, last, penultimate = state.positions[:n], state.last_is_timestamp, state.penultimate_is_timestamp
         if starting is not None:
-            self._listen(logits, state, starting)
+            self._detect(logits, state, starting)
         logits.index_fill_(1, self._suppressed, NEG_INF)
         plain = logits[:, : self.eot]
         special = logits[:, self.eot : self.timestamp_begin]
@@ -173,14 +173,14 @@ class TokenRules:
         positions.add_(1).clamp_(max=self._n_positions - 1)
         return torch.stack([tokens.float(), state.sum_logprobs[:n], state.no_speech_probs[:n], state.languages[:n]])
 
-    def _listen(self, logits: Tensor, state: SlotState, slots: Tensor) -> None:
+    def _detect(self, logits: Tensor, state: SlotState, slots: Tensor) -> None:
         """The logits of the start token hold the no-speech probability and the language."""
-        at_start, said = state.positions[slots] == 0, logits[slots]
-        no_speech = said.softmax(dim=-1)[:, self._no_speech]
+        at_start, first = state.positions[slots] == 0, logits[slots]
+        no_speech = first.softmax(dim=-1)[:, self._no_speech]
         state.no_speech_probs[slots] = torch.where(at_start, no_speech, state.no_speech_probs[slots])
         if self._language_tokens is not None:
-            heard = self._language_tokens[said[:, self._language_tokens].argmax(dim=-1)]
-            state.languages[slots] = torch.where(at_start, heard, state.languages[slots])
+            detected = self._language_tokens[first[:, self._language_tokens].argmax(dim=-1)]
+            state.languages[slots] = torch.where(at_start, detected, state.languages[slots])
 
     def _sample(self, logits: Tensor, state: SlotState, slots: Tensor, tokens: Tensor, best: Tensor) -> None:
         """Draw from softmax(logits / temperature) by the Gumbel-max trick, for the slots above temperature 0.
@@ -206,7 +206,7 @@ def log_sum_exp(x: Tensor, largest: Tensor) -> Tensor:
 
 
 def suppressed_tokens(tokenizer: Tokenizer) -> list[int]:
-    """Token ids that are never said: non-speech symbols (openai-whisper's list for `suppress_tokens="-1"`), the
+    """Token ids that are never generated: non-speech symbols (openai-whisper's list for `suppress_tokens="-1"`), the
     markers of the prompt, <|nospeech|> (its probability is read apart) and <|notimestamps|>.
     """
     markers = {

@@ -27,7 +27,7 @@ from whisper.audio import N_FRAMES
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper import ctranslate2_format, transformers_format, weight_packages
+from aircheck.inference.whisper.weights import ctranslate2_format, transformers_format, weight_packages
 
 _OFFICIAL_WITH_128_MELS = {"large-v3", "large", "large-v3-turbo", "turbo"}
 _HASH_DIGITS = 12  # of the sha256, where a checkpoint does not name its version

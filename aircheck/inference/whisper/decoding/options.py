@@ -36,10 +36,10 @@ class DecodingOptions:
     # latest timestamp that a window's text may begin with, in seconds
     max_initial_timestamp_s: float = 1.0
 
-    # most tokens said in a window; None is half the text context (224), the longest seen in training
+    # most tokens generated in a window; None is half the text context (224), the longest seen in training
     max_tokens: int | None = None
 
-    # also find when each word is said, at the cost of one more pass of the decoder over each window's text
+    # also find when each word is spoken, at the cost of one more pass of the decoder over each window's text
     word_timestamps: bool = False
 
     @classmethod
@@ -59,7 +59,7 @@ class DecodingOptions:
 
 @dataclass(frozen=True)
 class Word:
-    """A word, with the white space and punctuation it is written with, and when it is said within its window.
+    """A word, with the white space and punctuation it is written with, and when it is spoken within its window.
 
     probability : mean probability of its tokens, given the text before them
     n_tokens : text tokens it takes
@@ -79,7 +79,7 @@ class DecodedWindow:
     tokens : sampled tokens, text and timestamps, without the prompt and the end of text
     avg_logprob : mean log-probability of the sampled tokens, the end of text included
     no_speech_prob : probability of <|nospeech|> in the first position
-    temperature : the one at which these tokens were said
+    temperature : the one at which these tokens were generated
     words : where they were asked for
     """
 

@@ -11,7 +11,7 @@ from whisper.audio import HOP_LENGTH, SAMPLE_RATE
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
-from aircheck.inference.whisper.options import DecodedWindow
+from aircheck.inference.whisper.decoding.options import DecodedWindow
 from aircheck_client.schema import Segment, Word
 
 TIME_PRECISION_S = 2 * HOP_LENGTH / SAMPLE_RATE  # 0.02 s a timestamp token: the encoder halves the mel's frame rate
@@ -19,9 +19,9 @@ TIME_PRECISION_S = 2 * HOP_LENGTH / SAMPLE_RATE  # 0.02 s a timestamp token: the
 
 @dataclass(frozen=True)
 class WindowTranscript:
-    """What is said in one window.
+    """The transcript of one window.
 
-    text : all that is said, in order
+    text : of all segments, in order
     segments : times in seconds from the window's start, within its duration
     language : ISO 639-1 code, given or detected
     """
@@ -54,15 +54,15 @@ def transcript(window: DecodedWindow, tokenizer: Tokenizer, duration_s: float) -
         Segment(
             start_s=min(span.start_s, duration_s),
             end_s=min(span.end_s, duration_s),
-            text=said.strip(),
+            text=segment_text.strip(),
             avg_logprob=window.avg_logprob,
             no_speech_prob=window.no_speech_prob,
             compression_ratio=ratio,
             temperature=window.temperature,
-            words=own,
+            words=segment_words,
         )
-        for span, said, own in zip(spans, texts, words, strict=True)
-        if said.strip()
+        for span, segment_text, segment_words in zip(spans, texts, words, strict=True)
+        if segment_text.strip()
     )
     return WindowTranscript(text, segments, window.language)
 
@@ -85,7 +85,7 @@ def split(tokens: Sequence[int], timestamp_begin: int, duration_s: float) -> lis
     """Cut tokens between consecutive timestamps.
 
     Text after the last pair that has no closing timestamp runs to the window's end. `whisper.transcribe` leaves it out
-    there and decodes again from its start; here windows are decoded once, and what was said must not get lost.
+    there and decodes again from its start; here windows are decoded once, and text must not get lost.
     """
     is_timestamp = [token >= timestamp_begin for token in tokens]
     cuts = [i + 1 for i, (this, following) in enumerate(pairwise(is_timestamp)) if this and following]

@@ -1,4 +1,4 @@
-"""The decoding slots of one model on one device: encode windows, take them in, step them all at once."""
+"""One model on one device: encode windows, admit them to decoding slots, step all slots at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from whisper.model import Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper.encoder import WindowEncoder
-from aircheck.inference.whisper.options import DecodedWindow, DecodingOptions, Word, verified_language
-from aircheck.inference.whisper.slot_cache import SlotCache
-from aircheck.inference.whisper.slot_decoder import SlotDecoder
-from aircheck.inference.whisper.token_rules import SlotState, TokenRules
-from aircheck.inference.whisper.word_timestamps import align
+from aircheck.inference.whisper.decoding.decoder import StepDecoder
+from aircheck.inference.whisper.decoding.encoder import WindowEncoder
+from aircheck.inference.whisper.decoding.kv_cache import KVCache
+from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions, Word, verified_language
+from aircheck.inference.whisper.decoding.token_rules import SlotState, TokenRules
+from aircheck.inference.whisper.decoding.word_timestamps import align
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class EncodedWindow:
     ready : passed when they have been computed; None where they are there already
     """
 
-    cross_keys_values: Tensor
+    cross_kv: Tensor
     ready: torch.cuda.Event | None = None
 
 
@@ -53,8 +53,8 @@ class Encoder(Protocol):
         """fp32 [B, n_mels, frames] -> audio features [B, n_audio_ctx, n_state]"""
 
 
-class DecodingSlots:
-    """A fixed number of slots with their caches and rules."""
+class ModelRunner:
+    """A model with a fixed number of decoding slots, their KV cache and token rules."""
 
     lag = 0  # steps that the host may run ahead of their reports; none where a step is over when it returns
     encode_ahead = 0  # windows for which there is no slot yet, but which are encoded all the same
@@ -66,7 +66,7 @@ class DecodingSlots:
         options: DecodingOptions,
         n_slots: int,
         encoder: Encoder | None = None,
-        decoder: SlotDecoder | None = None,
+        decoder: StepDecoder | None = None,
     ) -> None:
         """encoder, decoder: instead of the model's own.
 
@@ -88,8 +88,8 @@ class DecodingSlots:
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
         self._model = model
         self._encoder = encoder or WindowEncoder(model.encoder)
-        self._decoder = decoder or SlotDecoder(model.decoder)
-        self._cache = SlotCache(dims, n_slots, self._n_positions, self._dtype, self.device)
+        self._decoder = decoder or StepDecoder(model.decoder)
+        self._cache = KVCache(dims, n_slots, self._n_positions, self._dtype, self.device)
         self._state = SlotState.create(n_slots, self.device)
         self._rules = TokenRules(
             self.tokenizer,
@@ -112,11 +112,11 @@ class DecodingSlots:
         return [self._encoded(torch.as_tensor(log_mel)[None]) for log_mel in log_mels]
 
     def _encoded(self, log_mel: Tensor) -> EncodedWindow:
-        return EncodedWindow(self._decoder.cross_keys_values(self._encoder.encode(log_mel.to(self.device))[0]))
+        return EncodedWindow(self._decoder.cross_kv(self._encoder.encode(log_mel.to(self.device))[0]))
 
     def admit(self, slot: int, window: EncodedWindow) -> None:
         """Put a window into a slot; `start` lets it begin."""
-        self._cache.fill(slot, window.cross_keys_values)
+        self._cache.fill(slot, window.cross_kv)
 
     def start(self, slots: Sequence[int], temperatures: Sequence[float]) -> None:
         """Let the windows in these slots begin their texts, or begin them anew."""
@@ -147,8 +147,8 @@ class DecodingSlots:
     def words(
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
     ) -> list[tuple[Word, ...]]:
-        """When each word of the texts said in these slots is said."""
-        return align(self._model, self.tokenizer, self._cache.cross[:, :, list(slots)], windows, durations_s)
+        """When each word of these slots' texts is spoken."""
+        return align(self._model, self.tokenizer, self._cache.cross_kv[:, :, list(slots)], windows, durations_s)
 
     def _index(self, slots: Sequence[int]) -> Tensor | None:
         return torch.tensor(slots, device=self.device) if slots else None

@@ -1,0 +1,1 @@
+"""What is computed: encoder, decoder steps, token rules, fallback, segments and words."""

@@ -1,0 +1,85 @@
+"""One step of Whisper's text decoder for all slots at once, each at its own position.
+
+The weights are openai-whisper's `TextDecoder`'s own; projections that read the same input are fused into one matmul.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from whisper.model import ResidualAttentionBlock, TextDecoder
+
+from aircheck.inference.whisper.decoding.kv_cache import KVCache
+from aircheck.inference.whisper.decoding.layers import (
+    LinearFn,
+    fused,
+    layer_norm,
+    linear,
+    of_weight,
+    single_query_attention,
+)
+
+
+class StepDecoder:
+    """Step-wise forward pass of a `whisper.model.TextDecoder` over a `KVCache`."""
+
+    def __init__(self, decoder: TextDecoder, make_linear: Callable[[nn.Linear], LinearFn] = linear) -> None:
+        """make_linear: how linear layers are computed; the default is in the weights' own dtype."""
+        self._decoder = decoder
+        self._layers = [_Layer(block, make_linear) for block in decoder.blocks]
+        self._logits = make_linear(of_weight(decoder.token_embedding.weight))
+        crosses = [block.cross_attn for block in decoder.blocks]
+        self._cross_kv = make_linear(fused([layer for cross in crosses for layer in (cross.key, cross.value)]))
+        self._n_head: int = crosses[0].n_head
+
+    def cross_kv(self, audio_features: Tensor) -> Tensor:
+        """[n_audio_ctx, n_state] -> every layer's cross-attention keys and values, [layer, 2, head, n_audio_ctx, D]"""
+        flat = self._cross_kv(audio_features)
+        return flat.unflatten(-1, (len(self._layers), 2, self._n_head, -1)).permute(1, 2, 3, 0, 4)
+
+    def step(self, tokens: Tensor, positions: Tensor, cache: KVCache, length: int) -> Tensor:
+        """tokens, positions: int64 [n], of the first n slots; length: more than any of the positions.
+
+        Returns fp32 logits [n, n_vocab], and writes the tokens' keys and values into the cache.
+        """
+        decoder, n = self._decoder, len(tokens)
+        table: Tensor = decoder.token_embedding.weight
+        x = (F.embedding(tokens, table) + decoder.positional_embedding[positions]).to(table.dtype)
+        rows = torch.arange(n, device=tokens.device)
+        is_masked = torch.arange(length, device=tokens.device) > positions[:, None]
+        mask = torch.zeros_like(is_masked, dtype=x.dtype).masked_fill_(is_masked, float("-inf"))[:, None, None]
+        for index, layer in enumerate(self._layers):
+            self_kv, cross_kv = cache.self_kv[index, :, :n], cache.cross_kv[index, :, :n]
+            query, key, value = layer.self_qkv(x).unflatten(-1, (3, self._n_head, -1)).unbind(1)  # [n, head, D] each
+            self_kv[0, rows, :, positions] = key
+            self_kv[1, rows, :, positions] = value
+            keys, values = self_kv[0, :, :, :length], self_kv[1, :, :, :length]
+            x = x + layer.self_out(single_query_attention(query, keys, values, mask))
+            query = layer.cross_query(x).unflatten(-1, (self._n_head, -1))
+            x = x + layer.cross_out(single_query_attention(query, cross_kv[0], cross_kv[1], None))
+            x = x + layer.mlp(x)
+        return self._logits(layer_norm(decoder.ln, x)).contiguous().float()
+
+
+class _Layer:
+    """The linear layers of one decoder block."""
+
+    def __init__(self, block: ResidualAttentionBlock, make_linear: Callable[[nn.Linear], LinearFn]) -> None:
+        self._block = block
+        self._self_qkv = make_linear(fused([block.attn.query, block.attn.key, block.attn.value]))
+        self.self_out = make_linear(block.attn.out)
+        self._cross_query = make_linear(block.cross_attn.query)
+        self.cross_out = make_linear(block.cross_attn.out)
+        self._mlp_in, self._mlp_out = make_linear(block.mlp[0]), make_linear(block.mlp[2])
+
+    def self_qkv(self, x: Tensor) -> Tensor:
+        return self._self_qkv(layer_norm(self._block.attn_ln, x))
+
+    def cross_query(self, x: Tensor) -> Tensor:
+        return self._cross_query(layer_norm(self._block.cross_attn_ln, x))
+
+    def mlp(self, x: Tensor) -> Tensor:
+        return self._mlp_out(F.gelu(self._mlp_in(layer_norm(self._block.mlp_ln, x))))

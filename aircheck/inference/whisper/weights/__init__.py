@@ -1,0 +1,1 @@
+"""Reading Whisper checkpoints of every format."""
