@@ -32,6 +32,7 @@ DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,"
     "mpeg,mpegts,ogg,rm,tta,voc,w64,wav,wv"
 )
+MAX_LATE_START_S = 600.0  # what begins later is a piece of a live stream, whose clock it has kept
 MIN_SAMPLE_RATE_HZ = 4_000  # below telephone speech nothing can be transcribed
 _LOSSLESS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack", "dsd_")  # FFmpeg's codec names, or how they begin
 _UNSTATED_LENGTH = ("aac", "ac3", "eac3", "amr", "dts", "mpeg", "mpegts")  # FFmpeg guesses from the bit rate
@@ -92,7 +93,7 @@ def opened(data: bytes | memoryview, limits: Limits) -> Iterator[Source]:
     if len(data) > limits.max_bytes:
         raise LimitExceededError(f"{len(data)} bytes exceed the limit of {limits.max_bytes} bytes for one request")
     try:
-        container = av.open(_View(data), mode="r", options=_options(data))
+        container = av.open(_View(data), mode="r", options=_options(data), metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(data, error) from None
     with container:
@@ -237,10 +238,15 @@ def _stated_duration_s(
     if name == "mp3":
         return _mp3_duration_s(data, stream.rate or 0)
     if stream.duration is not None and stream.time_base is not None:
-        # an Ogg states where its last page ends, on a clock that may have begun before the recording did (RFC 7845)
-        begun = (stream.start_time or 0) if name == "ogg" else 0
-        return float((stream.duration - begun) * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+        stated_s = float(stream.duration * stream.time_base)
+    elif container.duration:
+        stated_s = container.duration / av.time_base
+    else:
+        return None
+    # Ogg and Matroska state where the last packet ends, on a clock that may have begun before the recording did
+    begun_s = (container.start_time or 0) / av.time_base
+    keeps_clock = name == "ogg" or (name == "matroska" and begun_s > MAX_LATE_START_S)
+    return stated_s - begun_s if keeps_clock else stated_s
 
 
 def _mp3_duration_s(data: bytes | memoryview, rate_hz: int) -> float | None:

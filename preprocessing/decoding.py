@@ -17,7 +17,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.packet import Packet
 
-from preprocessing.container import AudioInfo, Limits, Source, check, check_duration, opened
+from preprocessing.container import MAX_LATE_START_S, AudioInfo, Limits, Source, check, check_duration, opened
 from preprocessing.downmix import Downmix, Stretches
 from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_sizes
@@ -28,8 +28,7 @@ SAMPLE_RATE_HZ = 16_000
 _CLOCKS = {"mov": 0, "matroska": 0, "flv": 0, "ogg": None, "mpegts": None, "mpeg": None, "asf": None}
 _TOLERANCE_S = 0.1  # timestamps are rounded, and a lost packet or two shifts no finding that matters
 _MAX_STEP_BACK_S = 1.0  # further back the clock has been set anew, e.g. where another recording was joined
-_MAX_LATE_START_S = 600.0  # later the clock is that of a live stream, of which this is a piece
-_MAX_REMEMBERED = 4096  # packets, to know one that comes twice
+_MAX_REMEMBERED = 512  # packets, some 10 s, to know one that comes twice
 _BLOCK = 16_384  # samples of a frame's own rate that are converted at once: frames alone are as short as 20 ms
 _SILENCE = np.zeros(10 * SAMPLE_RATE_HZ, np.float32)
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # what an MP3 may hold between its frames
@@ -44,7 +43,7 @@ class DecodeReport:
     bad_at_end: int = 0  # of them, those after which nothing was decoded any more
     first_bad_s: float | None = None
     decoded_s: float = 0.0  # of the recording's time, gaps included
-    clock_jumps_s: list[float] = field(default_factory=list)  # where timestamps could not be followed
+    clock_jumps_s: list[float] = field(default_factory=list)  # where timestamps leave a gap longer than the limit
     cancelled: Stretches = field(default_factory=Stretches)
     unusable: Stretches = field(default_factory=Stretches)
 
@@ -71,8 +70,8 @@ class DecodeReport:
             found.append(f"samples that are no numbers (NaN, infinite) were taken as silence: {self.unusable}")
         if self.clock_jumps_s:
             found.append(
-                f"the timestamps jump at {self.clock_jumps_s[0]:.1f} s ({len(self.clock_jumps_s)} in all): times after "
-                "that are counted in samples"
+                f"the timestamps leap at {self.clock_jumps_s[0]:.1f} s ({len(self.clock_jumps_s)} in all) over more "
+                "than the longest duration: times after that are without the gap"
             )
         return found
 
@@ -159,8 +158,8 @@ def frames(source: Source, limits: Limits, report: DecodeReport) -> Iterator[Pla
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
-            break
+        except (StopIteration, IndexError):
+            break  # IndexError: PyAV 18.1 ends so where a track has begun within the file, after ours has been flushed
         except av.FFmpegError:  # the demuxer itself met garbage: what came before stands
             report.add_bad_packet()
             break
@@ -211,20 +210,17 @@ class _Timeline:
         return silence_s
 
     def _silence_s(self, ahead_s: float) -> float:
-        late_start = not self._begun and ahead_s > _MAX_LATE_START_S
+        late_start = not self._begun and ahead_s > MAX_LATE_START_S
         beyond_limit = self._report.decoded_s + ahead_s > self._max_s
         if ahead_s > _TOLERANCE_S and not late_start and not beyond_limit:
             return ahead_s
-        # Behind: nothing that is in the file is left out, so frames that overlap are laid end to end.
-        if ahead_s > _TOLERANCE_S or ahead_s < -_MAX_STEP_BACK_S or self._next_ogg_link(ahead_s):
+        # What cannot be followed is laid end to end, so that nothing of the file goes unheard: so are frames that
+        # overlap, and another recording that was joined, whose clock begins anew.
+        if ahead_s > _TOLERANCE_S or ahead_s < -_MAX_STEP_BACK_S:
             self._origin_s += ahead_s
-            if self._format != "ogg":
-                self._report.clock_jumps_s.append(self._report.decoded_s)
+        if ahead_s > _TOLERANCE_S and not late_start:
+            self._report.clock_jumps_s.append(self._report.decoded_s)
         return 0.0
-
-    def _next_ogg_link(self, ahead_s: float) -> bool:
-        """Whether another stream of a chain begins: its clock is its own (RFC 3533), and it is no fault."""
-        return self._format == "ogg" and ahead_s < -_TOLERANCE_S
 
 
 class _Repeats:

@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from aircheck_client import AircheckError, Context, InvalidAudioError
 from support.audio import FORMATS, encode, silence, tone, wav
+from support.containers import Track, mux
 from support.speech import speak
 from support.triton import audio
 
@@ -53,6 +54,13 @@ def test_clips_from_one_second_to_nearly_thirty_are_taken(client, seconds, rate_
 def test_telephone_and_studio_rates_are_taken(client, rate_hz):
     verdict = client.scan_clip(wav(tone(1.0, rate_hz=rate_hz), rate_hz))
     assert verdict.duration_s == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_of_a_clip_or_an_episode_was_not_heard_is_in_the_verdict(client):
+    data = mux([Track([(0.0, tone(1.0))]), Track([(0.0, tone(1.0))], default=True)])
+    clip, episode = client.scan_clip(data), client.scan(data)
+    assert any("track 1 of 2 was not checked" in warning for warning in clip.warnings)
+    assert episode.warnings == clip.warnings
 
 
 BAD = {

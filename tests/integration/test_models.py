@@ -10,6 +10,7 @@ from tritonclient.utils import InferenceServerException
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Verdict
 from support.audio import FORMATS, encode, silence, tone, wav
+from support.containers import Track, mux
 from support.speech import speak
 from support.triton import as_json, audio
 from training.acoustic_safety.sounds import SOUNDS
@@ -28,6 +29,13 @@ def test_audio_decode_takes_every_container(models, name):
     assert out["LOG_MEL"].shape == (1, 80, 3000)
     assert out["DURATION"][0, 0] == pytest.approx(2.0, abs=0.1)
     assert as_json(out["SPEECH"]) == []
+
+
+def test_audio_decode_warns_of_what_it_did_not_hear(models):
+    two = mux([Track([(0.0, tone(1.0))]), Track([(0.0, tone(1.0))], default=True)])
+    assert as_json(models("audio_decode", AUDIO=audio(wav(tone(1.0))))["WARNINGS"]) == []
+    (warning,) = as_json(models("audio_decode", AUDIO=audio(two))["WARNINGS"])
+    assert "track 1 of 2 was not checked" in warning
 
 
 def test_audio_decode_finds_where_somebody_speaks(models):

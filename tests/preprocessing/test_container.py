@@ -68,6 +68,12 @@ def test_formats_that_make_ffmpeg_open_other_files_are_not_opened(playlist):
         probe(playlist, LIMITS)
 
 
+def test_metadata_in_another_encoding_do_not_matter():
+    data = mux([Track([(0.0, tone(1.0))], metadata={"title": "Caffee"}), Track([(0.0, tone(1.0))], default=True)])
+    (warning,) = probe(data.replace(b"Caffee", b"Caf\xe9 1"), LIMITS).warnings
+    assert 'audio track 1 of 2 ("Caf\N{REPLACEMENT CHARACTER} 1")' in warning
+
+
 # --- MP4
 
 

@@ -48,7 +48,7 @@ def _response(clips):
             pb_utils.Tensor("LOG_MEL", np.stack([clip.log_mel for clip in clips])),
             pb_utils.Tensor("DURATION", np.array([[clip.duration_s] for clip in clips], np.float32)),
             pb_utils.Tensor("SPEECH", strings([_spans(clip) for clip in clips])),
-            pb_utils.Tensor("WARNINGS", strings(["[]" for _ in clips])),
+            pb_utils.Tensor("WARNINGS", strings([json.dumps(clip.warnings) for clip in clips])),
         ]
     )
 
