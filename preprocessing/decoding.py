@@ -23,9 +23,9 @@ from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_sizes
 
 SAMPLE_RATE_HZ = 16_000
-# Containers whose timestamps say when a packet is heard, each with whether its time begins at 0 (then a late start is
-# a pause) or anywhere (a broadcast's clock). In others FFmpeg counts bytes or samples, and knows of no gaps.
-_CLOCKS = {"mov": 0, "matroska": 0, "flv": 0, "ogg": None, "mpegts": None, "mpeg": None, "asf": None}
+# Containers whose timestamps say when a packet is heard. In others FFmpeg counts bytes or samples, and knows no gaps.
+_CLOCKS_FROM_ZERO = frozenset({"mov", "matroska", "flv"})  # a late start is a pause
+_CLOCKS_FROM_ANYWHERE = frozenset({"ogg", "mpegts", "mpeg", "asf"})  # a broadcast's: it starts with the recording
 _TOLERANCE_S = 0.1  # timestamps are rounded, and a lost packet or two shifts no finding that matters
 _MAX_STEP_BACK_S = 1.0  # further back the clock has been set anew, e.g. where another recording was joined
 _MAX_REMEMBERED = 512  # packets, some 10 s, to know one that comes twice
@@ -180,9 +180,13 @@ def frames(source: Source, limits: Limits, report: DecodeReport) -> Iterator[Pla
             check_duration(report.decoded_s, source.info, limits)
             yield PlacedFrame(frame, silence_s)
     if not heard:
-        raise CorruptAudioError("no audio could be decoded: the stream has no intact packets; is the file truncated?")
+        raise CorruptAudioError(
+            "no audio could be decoded: the stream has no intact packets; is the file truncated or encrypted?"
+        )
     if report.bad_packets > report.packets / 2:
-        raise CorruptAudioError(f"{report.bad_packets} of {report.packets} packets are damaged; is this really audio?")
+        raise CorruptAudioError(
+            f"{report.bad_packets} of {report.packets} packets are damaged; is the file encrypted, or no audio?"
+        )
 
 
 class _Timeline:
@@ -190,14 +194,11 @@ class _Timeline:
 
     def __init__(self, source: Source, limits: Limits, report: DecodeReport):
         self._report, self._max_s = report, limits.max_duration_s
-        self._format = source.info.container
-        self._begun = False
-        start = source.container.start_time if _CLOCKS.get(self._format, 0) is None else 0
+        name = source.info.container
+        self.follows_clock = name in _CLOCKS_FROM_ZERO | _CLOCKS_FROM_ANYWHERE
+        start = source.container.start_time if name in _CLOCKS_FROM_ANYWHERE else 0
         self._origin_s = (start or 0) / av.time_base
-
-    @property
-    def follows_clock(self) -> bool:
-        return self._format in _CLOCKS
+        self._begun = False
 
     def place(self, frame: AudioFrame) -> float:
         """Seconds of silence before the frame; `report.decoded_s` becomes its end."""

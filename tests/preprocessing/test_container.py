@@ -90,7 +90,7 @@ def without_index(data: bytes) -> bytes:
     return data[: box(data, b"moov") - 4]
 
 
-def encrypted(data: bytes, scheme: bytes) -> bytes:
+def encrypted(data: bytes, scheme: bytes, kind: bytes = b"enca") -> bytes:
     """An MP4 whose sample entry says that it is encrypted (ISO/IEC 23001-7); the sound is left as it is."""
     entry = box(data, b"moov", b"stsd", b"mp4a")
     sinf = b"".join(
@@ -100,7 +100,7 @@ def encrypted(data: bytes, scheme: bytes) -> bytes:
     sinf = struct.pack(">I4s", 8 + len(sinf), b"sinf") + sinf
     end = entry - 4 + struct.unpack_from(">I", data, entry - 4)[0]
     grown = bytearray(data)
-    grown[entry : entry + 4] = b"enca"
+    grown[entry : entry + 4] = kind
     grown[end:end] = sinf
     for path in ((b"moov",), (b"moov", b"trak"), (b"moov", b"mdia"), (b"moov", b"minf"), (b"moov", b"stbl")):
         at = box(data, *path) - 4
@@ -122,10 +122,17 @@ def test_an_mp4_whose_index_breaks_off_is_incomplete():
         probe(data[: box(data, b"moov") + 60], LIMITS)
 
 
-@pytest.mark.parametrize(("scheme", "words"), [(b"cenc", r"encrypted \(CENC\)"), (b"cbcs", r"CENC, scheme cbcs")])
-def test_an_encrypted_mp4_is_named_as_that(scheme, words):
+@pytest.mark.parametrize(
+    ("kind", "scheme", "words"),
+    [
+        (b"enca", b"cenc", r"encrypted \(CENC\)"),
+        (b"enca", b"cbcs", r"encrypted \(CENC, scheme cbcs\)"),
+        (b"drms", b"itun", r"encrypted \(FairPlay\)"),
+    ],
+)
+def test_an_encrypted_mp4_is_named_as_that(kind, scheme, words):
     with pytest.raises(EncryptedAudioError, match=words):
-        probe(encrypted(encode(tone(1.0), "m4a"), scheme), LIMITS)
+        probe(encrypted(encode(tone(1.0), "m4a"), scheme, kind), LIMITS)
 
 
 # --- tracks

@@ -1,7 +1,9 @@
 import contextlib
 import dataclasses
+import io
 import struct
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,29 @@ def test_any_number_of_channels_is_decoded_without_harm(channels):
     samples, report = decoded(wav(tone(1.0), channels=channels))
     assert pitch(samples, 0.2) == 440
     assert report.decoded_s == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("muxer", "encoder"), [("ipod", "aac"), ("flac", "flac"), ("wav", "pcm_s16le")])
+def test_dialogue_on_the_centre_of_six_channels_keeps_its_level(muxer, encoder):
+    samples, _ = decoded(surround(tone(1.0, rate_hz=48_000), muxer, encoder))
+    assert level(samples[4_000:12_000]) == pytest.approx(0.5 / 2**0.5, rel=0.1)
+
+
+def surround(centre: np.ndarray, muxer: str, encoder: str) -> bytes:
+    """A 5.1 recording at 48 kHz with sound on its centre channel alone."""
+    channels = np.zeros((len(centre), 6), np.float32)
+    channels[:, 2] = centre
+    frame = av.AudioFrame.from_ndarray(channels.reshape(1, -1), format="flt", layout="5.1")
+    frame.sample_rate = 48_000
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=muxer) as container:
+        stream = container.add_stream(encoder, rate=48_000, layout="5.1")
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(format=stream.format.name, layout="5.1", rate=48_000, frame_size=size)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def test_frames_longer_than_a_conversion_block_come_out_whole():
