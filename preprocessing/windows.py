@@ -1,4 +1,4 @@
-"""A long recording to windows: decoded as a stream, cut where it is quietest, so memory never grows with the file."""
+"""A long recording to windows: decoded as a stream, cut at pauses in speech, so memory never grows with the file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import numpy as np
 
 from preprocessing.clip import SAMPLE_RATE_HZ
 from preprocessing.container import AudioInfo, Limits, probe
+from preprocessing.cutting import lookahead, window_end
 from preprocessing.decoding import DecodeReport, check_wave_size, decode
 from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_bytes
-
-_STEP_S = 0.01  # resolution of the search for a quiet point
-_PAUSE_S = 0.3  # a cut looks for the quietest stretch of this length: about the pause between two sentences
-_SEARCH_SHARE = 0.5  # the cut falls into this last share of the longest window
 
 
 @dataclass(frozen=True)
@@ -67,38 +64,28 @@ class Episode:
 
 
 def cut(blocks: Iterable[np.ndarray], max_s: float) -> Iterator[Window]:
-    """Cuts a stream of 16 kHz mono blocks (fp32 [any]) into windows of at most `max_s` seconds.
+    """Cuts a stream of 16 kHz mono blocks (fp32 [any]) into windows of at most `max_s` seconds, at pauses in speech.
 
-    Every cut but the last falls on the centre of the quietest pause in the second half of its window, so that no word
-    is split where a pause is to be had. All samples come out once, in order.
+    All samples come out once, in order. No more is held than a window and what lies a third of one ahead.
     """
     longest = int(max_s * SAMPLE_RATE_HZ)
+    enough = longest + lookahead(longest)  # to end a window wherever the recording ends
     start, held, size = 0, [], 0
     for block in blocks:
         held.append(block)
         size += len(block)
-        if size <= longest:
+        if size < enough:
             continue
         buffer = np.concatenate(held)
-        while len(buffer) > longest:
-            at = quietest(buffer[:longest])
+        while len(buffer) >= enough:
+            at = window_end(buffer[:enough], longest)
             yield Window(start / SAMPLE_RATE_HZ, buffer[:at])
             start, buffer = start + at, buffer[at:]
         held, size = [buffer], len(buffer)
-    if size:
-        yield Window(start / SAMPLE_RATE_HZ, np.concatenate(held))
-
-
-def quietest(samples: np.ndarray) -> int:
-    """Where to cut a full window (fp32 [samples]): the centre of its quietest pause, never before the search share.
-
-    Of equally quiet pauses (digital silence) the last wins: longer windows are fewer windows.
-    """
-    step, pause = int(_STEP_S * SAMPLE_RATE_HZ), round(_PAUSE_S / _STEP_S)
-    first = int(len(samples) * (1 - _SEARCH_SHARE)) // step
-    count = len(samples) // step
-    energy = np.square(samples[first * step : count * step].reshape(-1, step)).mean(1)
-    sums = np.concatenate([[0.0], np.cumsum(energy, dtype=np.float64)])
-    running = sums[pause:] - sums[:-pause]
-    last_minimum = len(running) - 1 - int(np.argmin(running[::-1]))
-    return (first + last_minimum) * step + pause * step // 2
+    buffer = np.concatenate(held) if held else np.zeros(0, np.float32)
+    while len(buffer) > longest:
+        at = window_end(buffer, longest)
+        yield Window(start / SAMPLE_RATE_HZ, buffer[:at])
+        start, buffer = start + at, buffer[at:]
+    if len(buffer):
+        yield Window(start / SAMPLE_RATE_HZ, buffer)

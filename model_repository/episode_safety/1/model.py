@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 import triton_python_backend_utils as pb_utils
 
 from aircheck.episode import scan
@@ -28,6 +29,7 @@ class WindowError(RuntimeError):
 class TritonPythonModel:
     def initialize(self, args):
         self._settings = settings = Settings.load()
+        torch.set_num_threads(1)  # of each thread that cuts an episode where it finds pauses in speech
         self._limits = Limits(
             max_bytes=settings.max_episode_bytes,
             max_duration_s=settings.max_episode_s,
