@@ -41,6 +41,7 @@ class DecodeReport:
     packets: int = 0
     bad_packets: int = 0
     bad_at_end: int = 0  # of them, those after which nothing was decoded any more
+    bad_s: float = 0.0  # how long the bad packets are, as far as they say
     first_bad_s: float | None = None
     decoded_s: float = 0.0  # of the recording's time, gaps included
     clock_jumps_s: list[float] = field(default_factory=list)  # where timestamps leave a gap longer than the limit
@@ -56,10 +57,20 @@ class DecodeReport:
         """The header promised clearly more audio than there was."""
         return info.duration_s is not None and self.decoded_s < info.duration_s - max(0.25, 0.01 * info.duration_s)
 
-    def add_bad_packet(self) -> None:
+    def add_bad_packet(self, duration_s: float = 0.0) -> None:
         self.bad_packets += 1
+        self.bad_s += duration_s
         self.bad_at_end += 1
         self.first_bad_s = self.decoded_s if self.first_bad_s is None else self.first_bad_s
+
+    def undecoded_s(self, info: AudioInfo) -> float:
+        """Seconds of the recording of which nothing was heard: bad packets, a missing end, samples that are no numbers.
+
+        Bad packets may or may not be part of what is missing at the end, so of the two the longer counts.
+        """
+        bad_s = self.bad_s if self.damaged_inside(info) else 0.0
+        missing_s = (info.duration_s or 0.0) - self.decoded_s if self.falls_short_of(info) else 0.0
+        return max(bad_s, missing_s) + self.unusable.total_s
 
     def degradations(self) -> list[str]:
         """What was heard otherwise than it is in the file."""
@@ -170,7 +181,7 @@ def frames(source: Source, limits: Limits, report: DecodeReport) -> Iterator[Pla
             decoded = packet.decode()
         except av.FFmpegError:
             if not bytes(packet).startswith(_TAGS):
-                report.add_bad_packet()
+                report.add_bad_packet(float(packet.duration * packet.time_base) if packet.duration else 0.0)
             continue
         for frame in decoded:
             report.bad_at_end = 0

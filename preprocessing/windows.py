@@ -44,6 +44,10 @@ class Episode:
         """Windows of at most `max_s`, in order, that join to the whole. Raises AudioError if decoding fails."""
         return cut(decode(self._data, self._limits, self.report), max_s)
 
+    def undecoded_s(self) -> float:
+        """Seconds of the recording that could not be decoded; complete once `windows` is exhausted."""
+        return self.report.undecoded_s(self.info)
+
     def warnings(self) -> tuple[str, ...]:
         """What of the recording was not heard, or not as it is there; complete once `windows` is exhausted."""
         found = [*self.info.warnings, *self.report.degradations()]

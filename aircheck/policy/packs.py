@@ -7,6 +7,7 @@ replace the levels of some categories for some content types and markets. docs/p
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,16 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from aircheck.policy.errors import PolicyError, UnknownPackError
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category, Event
@@ -200,6 +210,21 @@ class LowConfidence(_Strict):
         return tuple(doubts)
 
 
+class GapRule(_Strict):
+    """How many seconds of one kind may go unchecked, and what follows from more."""
+
+    tolerated_s: Annotated[float, Field(strict=True, ge=0.0)]
+    action: Action
+
+
+class CoverageRules(_Strict):
+    """What follows where audio could not be checked; without a rule, it would pass as clean."""
+
+    undecoded: GapRule  # seconds of a recording that could not be decoded
+    untranscribed: GapRule  # seconds of speech activity without text, in a window
+    unclassified: GapRule  # seconds, in a window, of one language that the text classifier was not trained on
+
+
 @dataclass(frozen=True)
 class Rule:
     """The levels in force for one category or event, and the override that set them, if one did."""
@@ -219,9 +244,11 @@ class Rules:
 
     pack: str
     version: str
+    sha256: str  # of the pack's file
     categories: Mapping[Category, Rule]
     events: Mapping[Event, Rule]
     low_confidence: LowConfidence
+    coverage: CoverageRules
 
 
 class PolicyPack(_Strict):
@@ -231,9 +258,12 @@ class PolicyPack(_Strict):
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,31}$")]
     description: Annotated[str, Field(min_length=1)]
     low_confidence: LowConfidence
+    coverage: CoverageRules
     categories: Annotated[CategoryLevels, AfterValidator(_all_categories)]
     events: Annotated[EventLevels, AfterValidator(_all_events)]
     overrides: tuple[Override, ...] = ()
+
+    _sha256: str = PrivateAttr("")
 
     def for_context(self, context: Context) -> Rules:
         """The rules for this content type and market; a later override wins over an earlier one."""
@@ -246,9 +276,11 @@ class PolicyPack(_Strict):
         return Rules(
             pack=self.name,
             version=self.version,
+            sha256=self._sha256,
             categories=MappingProxyType(categories),
             events=MappingProxyType(events),
             low_confidence=self.low_confidence,
+            coverage=self.coverage,
         )
 
 
@@ -260,7 +292,8 @@ def load_pack(path: Path) -> PolicyPack:
             not named after its pack.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path}: cannot read the policy pack: {error}") from error
     try:
@@ -278,6 +311,7 @@ def load_pack(path: Path) -> PolicyPack:
         raise PolicyError(f"{path}: not a valid policy pack:\n  {faults}") from error
     if path.stem != pack.name:
         raise PolicyError(f"{path}: name: {pack.name!r} differs from the file's name; rename one of them")
+    pack._sha256 = hashlib.sha256(content).hexdigest()
     return pack
 
 

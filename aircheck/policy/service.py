@@ -61,17 +61,15 @@ class PolicyService:
         context, rules = self.rules(context_json)
         if not (math.isfinite(duration_s) and duration_s >= 0):
             raise RequestError(f"DURATION: {duration_s} is not a length of audio; give seconds, 0 or more")
-        transcript = _parsed("TRANSCRIPT", _TRANSCRIPT, transcript_json)
-        verdict = decide_window(
+        return decide_window(
+            _parsed("TRANSCRIPT", _TRANSCRIPT, transcript_json),
             _parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json),
             _parsed("ACOUSTIC_FINDINGS", _ACOUSTIC_FINDINGS, acoustic_findings_json),
             duration_s,
-            transcript.language,
             context,
             rules,
-            segments=transcript.segments,
+            _parsed("WARNINGS", _WARNINGS, warnings_json),
         )
-        return verdict.model_copy(update={"warnings": _parsed("WARNINGS", _WARNINGS, warnings_json)})
 
     def rules(self, context_json: bytes) -> tuple[Context, Rules]:
         """The context of a request and the rules that apply under it. Raises RequestError."""

@@ -18,16 +18,17 @@ from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.engine import WhisperEngine, select_dtype
 from aircheck.inference.whisper.weights.checkpoint import load as load_whisper
 from aircheck.inference.whisper.weights.checkpoint import n_mels
-from aircheck.policy.decide import decide_window, fold, shift
+from aircheck.policy.decide import decide_window
+from aircheck.policy.fold import fold, shift
 from aircheck.policy.packs import Rules
 from aircheck.policy.taxonomy import Event
 from aircheck.settings import Settings
-from aircheck_client.schema import AcousticFindings, Context, TextFindings, Verdict
+from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
 from benchmarks.quality import conditions as known
 from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item
 from benchmarks.quality.results import Conditions, Result, Through
 from benchmarks.quality.run import ItemError, Judge
-from benchmarks.quality.server_judge import LIMITS, text_segments
+from benchmarks.quality.server_judge import LIMITS, text_segments, text_transcript
 from preprocessing.clip import Clip, ClipDecoder
 from preprocessing.errors import AudioError
 from preprocessing.windows import Episode
@@ -118,7 +119,14 @@ class TextJudge:
         (findings,) = classify(self.classifier, [segments])
         silence = AcousticFindings(model="none", model_version="0")
         context = self.conditions.context
-        verdict = decide_window(findings, silence, segments[-1].end_s, "en", context, self.rules)
+        verdict = decide_window(
+            text_transcript(item.text or item.transcript or ""),
+            findings,
+            silence,
+            segments[-1].end_s,
+            context,
+            self.rules,
+        )
         scores = zip(CATEGORIES, window_scores(findings), strict=True)
         return Result(
             item=item,
@@ -159,7 +167,14 @@ class AcousticJudge(_AudioJudge):
 
     def _decide(self, findings: AcousticFindings, duration_s: float) -> Verdict:
         nothing = TextFindings(model="none", model_version="0")
-        return decide_window(nothing, findings, duration_s, "", self.conditions.context, self.rules)
+        return decide_window(
+            Transcript(model="none", model_version="0"),
+            nothing,
+            findings,
+            duration_s,
+            self.conditions.context,
+            self.rules,
+        )
 
 
 def load(through: Through, settings: Settings, context: Context, window_max_s: float) -> Judge:

@@ -16,9 +16,9 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from aircheck.episode import scan
+from aircheck.episode import Terms, scan
 from aircheck.policy.taxonomy import Event
-from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Verdict
+from aircheck_client.schema import AcousticFindings, Segment, Span, TextFindings, Transcript, Verdict
 from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item
 from benchmarks.quality.results import Conditions, Result
 from benchmarks.quality.run import ItemError, JudgeGoneError
@@ -72,7 +72,8 @@ class Models:
 
     def versions(self) -> tuple[TextFindings, AcousticFindings]:
         """Findings about nothing at all, which carry the names and versions of the classifiers."""
-        text = self("text_safety", ("TEXT_FINDINGS",), SEGMENTS=_strings(_segments("hello")), LANGUAGE=_strings("en"))
+        hello = _strings(text_transcript("hello").model_dump_json())
+        text = self("text_safety", ("TEXT_FINDINGS",), TRANSCRIPT=hello)
         sound = self(
             "acoustic_safety",
             ("ACOUSTIC_FINDINGS",),
@@ -105,19 +106,23 @@ class ServerJudge:
             return self._text(item)
         scores: list[tuple[np.ndarray, np.ndarray]] = []  # of each window, in the order in which they were judged
 
-        def judge_window(wav: bytes) -> Verdict:
+        def judge_window(wav: bytes, language: str) -> Verdict:
             outputs = self._models(
                 "audio_safety",
                 ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES"),
                 AUDIO=np.frombuffer(wav, np.uint8)[None],
                 CONTEXT=_strings(self._context),
+                LANGUAGE=_strings(language),
             )
             scores.append((outputs["TEXT_SCORES"][0], outputs["ACOUSTIC_SCORES"][0]))
             return Verdict.model_validate_json(outputs["VERDICT"].flat[0])
 
         try:
             *_, verdict = scan(
-                audio, judge_window, self._windows, LIMITS, self.conditions.window_max_s, _PARALLEL_WINDOWS
+                audio,
+                judge_window,
+                self._windows,
+                Terms(LIMITS, self.conditions.window_max_s, _PARALLEL_WINDOWS),
             )
         except AudioError as error:
             raise ItemError(f"{item.audio}: {error}") from None
@@ -133,18 +138,16 @@ class ServerJudge:
         )
 
     def _text(self, item: Item) -> Result:
-        segments = _segments(item.text or "")
-        judged = self._models(
-            "text_safety", ("TEXT_SCORES", "TEXT_FINDINGS"), SEGMENTS=_strings(segments), LANGUAGE=_strings("en")
-        )
+        transcript = _strings(text_transcript(item.text or "").model_dump_json())
+        judged = self._models("text_safety", ("TEXT_SCORES", "TEXT_FINDINGS"), TRANSCRIPT=transcript)
         verdict = self._models(
             "policy",
             ("VERDICT",),
-            SEGMENTS=_strings(segments),
+            TRANSCRIPT=transcript,
             TEXT_FINDINGS=judged["TEXT_FINDINGS"],
             ACOUSTIC_FINDINGS=_strings(AcousticFindings(model="none", model_version="0").model_dump_json()),
             DURATION=np.array([[text_segments(item.text or "")[-1].end_s]], np.float32),
-            LANGUAGE=_strings("en"),
+            WARNINGS=_strings("[]"),
             CONTEXT=_strings(self._context),
         )
         return Result(
@@ -167,8 +170,11 @@ def text_segments(text: str) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _segments(text: str) -> str:
-    return "[" + ",".join(segment.model_dump_json() for segment in text_segments(text)) + "]"
+def text_transcript(text: str) -> Transcript:
+    """A text item as Whisper would have returned it."""
+    segments = text_segments(text) if text.strip() else ()
+    speech = tuple(Span(start_s=segment.start_s, end_s=segment.end_s) for segment in segments)
+    return Transcript(model="none", model_version="0", language="en", speech=speech, segments=segments)
 
 
 def _by_name(names: tuple[str, ...], scores: np.ndarray) -> dict[str, float]:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
         ServerError,
         UnavailableError,
     )
-    from aircheck_client.schema import Action, Context, Evidence, Finding, Segment, Severity, Verdict
+    from aircheck_client.schema import (
+        Action,
+        Context,
+        Coverage,
+        Evidence,
+        Finding,
+        ModelVersion,
+        Segment,
+        Severity,
+        Unchecked,
+        Verdict,
+    )
 
 _HOMES = {
     "client": ("AircheckClient", "Retry", "Tls"),
@@ -30,7 +41,18 @@ _HOMES = {
         "ServerError",
         "UnavailableError",
     ),
-    "schema": ("Action", "Context", "Evidence", "Finding", "Segment", "Severity", "Verdict"),
+    "schema": (
+        "Action",
+        "Context",
+        "Coverage",
+        "Evidence",
+        "Finding",
+        "ModelVersion",
+        "Segment",
+        "Severity",
+        "Unchecked",
+        "Verdict",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -40,10 +62,12 @@ __all__ = [
     "AircheckError",
     "AuthenticationError",
     "Context",
+    "Coverage",
     "DeadlineError",
     "Evidence",
     "Finding",
     "InvalidAudioError",
+    "ModelVersion",
     "Retry",
     "ScanCancelledError",
     "Segment",
@@ -51,6 +75,7 @@ __all__ = [
     "Severity",
     "Tls",
     "UnavailableError",
+    "Unchecked",
     "Verdict",
 ]
 

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from aircheck_client.schema import Action, Evidence, Severity, Verdict, clock
+from aircheck_client.schema import Action, Evidence, Segment, Severity, Verdict, clock
 
 ACTION_STYLE = {
     Action.ALLOW: "green",
@@ -38,7 +38,7 @@ def timeline(verdict: Verdict, title: str = "") -> RenderableType:
 
 
 def decision(verdict: Verdict) -> RenderableType:
-    """The findings, gravest first, and what to do with the recording."""
+    """The findings, most severe first, what could not be checked, and what to do with the recording."""
     parts: list[RenderableType] = []
     if verdict.findings:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -56,15 +56,44 @@ def decision(verdict: Verdict) -> RenderableType:
     style = ACTION_STYLE[verdict.action]
     reason = verdict.reason.removeprefix(f"{verdict.action}: ")
     parts.append(Text.assemble(("decision: ", "bold"), (verdict.action.upper(), style), f"  {reason}"))
+    if heard := _coverage(verdict):
+        parts.append(Text(heard, "yellow"))
+    language = f" in {verdict.language}" if verdict.language else ""
     parts.append(
         Text(
-            f"{clock(verdict.duration_s)} of audio, policy {verdict.policy_pack} v{verdict.policy_version}, "
+            f"{clock(verdict.duration_s)} of audio{language}, policy {verdict.policy_pack} v{verdict.policy_version}, "
             f"{verdict.context.content_type}, market {verdict.context.market}",
             "dim",
         )
     )
     parts += [Text(f"warning: {warning}", "yellow") for warning in verdict.warnings]
     return Panel(Group(*parts), border_style=style)
+
+
+def _coverage(verdict: Verdict) -> str:
+    """What could not be checked, in one line; empty where that is less than a second."""
+    coverage = verdict.coverage
+    parts = []
+    if coverage.untranscribed_s >= 1:
+        parts.append(f"{_whole_seconds(coverage.untranscribed_s)} of speech could not be transcribed")
+    if coverage.undecoded_s >= 1:
+        parts.append(f"{_whole_seconds(coverage.undecoded_s)} of audio could not be decoded")
+    if coverage.unclassified_s > 0:
+        languages = sorted({item.language for item in verdict.unchecked if item.kind == "unclassified"})
+        which = f" ({', '.join(languages)})" if languages else ""
+        seconds = _whole_seconds(coverage.unclassified_s)
+        parts.append(f"{seconds} are in a language that the text classifier does not know{which}")
+    return "not fully checked: " + "; ".join(parts) if parts else ""
+
+
+def _whole_seconds(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s"
+
+
+def _words(segment: Segment, verdict: Verdict) -> str:
+    """The text, with its language where that is not the recording's."""
+    is_other = segment.language not in ("", verdict.language)
+    return f"[{segment.language}] {segment.text}" if is_other else segment.text
 
 
 def _rows(verdict: Verdict) -> list[tuple[float, Text, Text]]:
@@ -79,7 +108,7 @@ def _rows(verdict: Verdict) -> list[tuple[float, Text, Text]]:
         ]
         found = Text("\n").join(_label(f.category, item) for f, item in here)
         worst = max((item.action for _, item in here), default=Action.ALLOW)
-        rows.append((segment.start_s, Text(segment.text, ACTION_STYLE[worst] if here else ""), found))
+        rows.append((segment.start_s, Text(_words(segment, verdict), ACTION_STYLE[worst] if here else ""), found))
     for finding, item in evidence:
         if item.modality == "acoustic":
             rows.append((item.start_s, Text(f"♪ {item.event}", "italic"), _label(finding.category, item)))

@@ -152,6 +152,9 @@ class TextFindings(_Model):
 
     model: str
     model_version: str
+    languages: tuple[str, ...] = Field(
+        default=(), description="ISO 639-1 codes of the languages that it was trained on; empty for any"
+    )
     segments: tuple[SegmentScores, ...] = ()
 
 
@@ -173,10 +176,15 @@ class AcousticFindings(_Model):
 
 
 class Evidence(_Model):
-    """Where and why: the quote or the sound that a finding rests on, and which model said so."""
+    """Where and why: the quote or the sound that a finding rests on, and which model gave its score.
+
+    Evidence of an episode may be a longer passage; quote, score and threshold are then those of the part that decided.
+    """
 
     start_s: Seconds
     end_s: Seconds
+    lead_start_s: Seconds = Field(description="where the part that decided begins")
+    lead_end_s: Seconds
     modality: Literal["text", "acoustic"]
     quote: str | None = Field(default=None, description="the words, for text")
     event: str | None = Field(default=None, description="the sound event, for acoustic evidence")
@@ -201,10 +209,72 @@ class Finding(_Model):
     evidence: tuple[Evidence, ...] = Field(min_length=1)
 
 
-class Verdict(_Model):
-    """The decision on a window or on a whole episode, with everything needed to audit it."""
+class ModelVersion(_Model):
+    """A model that a verdict rests on."""
 
-    schema_version: Literal[1] = 1
+    role: Literal["speech_activity", "transcription", "text_safety", "acoustic_safety"]
+    name: str
+    version: str
+
+
+class Coverage(_Model):
+    """How much of the audio was checked, in seconds to the millisecond; an episode's is the sum of its windows'.
+
+    Only speech is counted: music and noise hold no words that could be missed, and are heard by the acoustic model.
+    """
+
+    speech_s: Seconds = Field(default=0.0, description="in which speech activity was found")
+    transcribed_s: Seconds = Field(default=0.0, description="of speech_s, those within 0.3 s of a segment of text")
+    unread_s: Seconds = Field(default=0.0, description="of speech without text, and undecoded_s")
+    undecoded_s: Seconds = Field(
+        default=0.0, description="of the recording that could not be decoded: damaged packets, a missing end"
+    )
+    unclassified_s: Seconds = Field(
+        default=0.0, description="of segments in a language that the text classifier was not trained on"
+    )
+    dropped_segments: int = Field(default=0, ge=0, description="segments left out, since nobody speaks where they lie")
+
+    @property
+    def untranscribed_s(self) -> float:
+        """Seconds of speech without text."""
+        return round(self.unread_s - self.undecoded_s, 3)
+
+    def __add__(self, other: Coverage) -> Coverage:
+        # rounded after each addition, so that the sum does not depend on the order
+        return Coverage(
+            speech_s=round(self.speech_s + other.speech_s, 3),
+            transcribed_s=round(self.transcribed_s + other.transcribed_s, 3),
+            unread_s=round(self.unread_s + other.unread_s, 3),
+            undecoded_s=round(self.undecoded_s + other.undecoded_s, 3),
+            unclassified_s=round(self.unclassified_s + other.unclassified_s, 3),
+            dropped_segments=self.dropped_segments + other.dropped_segments,
+        )
+
+
+class Unchecked(_Model):
+    """A stretch of audio in which the pack tolerates no more of what nobody could check; somebody should listen.
+
+    undecoded : the audio could not be decoded
+    untranscribed : speech activity was found, and no text
+    unclassified : the words are in `language`, which the text classifier was not trained on
+    """
+
+    kind: Literal["undecoded", "untranscribed", "unclassified"]
+    start_s: Seconds
+    end_s: Seconds
+    seconds: Seconds = Field(description="how many of these could not be checked")
+    language: str = ""
+    action: Action = Field(description="what the pack asks for")
+
+
+class Verdict(_Model):
+    """The decision on a window or on a whole episode, with everything needed to audit it.
+
+    The action is the most severe of the findings' and of what could not be checked; score and severity are the
+    findings' alone.
+    """
+
+    schema_version: Literal[2] = 2
     scope: Literal["window", "episode"]
     start_s: Seconds = 0.0
     duration_s: Seconds
@@ -216,14 +286,25 @@ class Verdict(_Model):
     action: Action
     reason: str
     findings: tuple[Finding, ...] = ()
+    coverage: Coverage = Coverage()
+    unchecked: tuple[Unchecked, ...] = Field(
+        default=(), description="where more could not be checked than the pack tolerates"
+    )
     segments: tuple[Segment, ...] = ()
-    language: str = ""
+    language: str = Field(default="", description="of most of the words, in seconds; empty where there are none")
+    detected_language: str = Field(
+        default="", description="a window's likeliest language, whatever it was transcribed in; empty in an episode's"
+    )
+    detected_probability: Score = 0.0
     warnings: tuple[str, ...] = Field(
-        default=(), description="what was damaged and therefore not, or not fully, checked"
+        default=(), description="what was damaged or unknown and therefore not, or not fully, checked"
     )
     context: Context = Context()
     policy_pack: str
     policy_version: str
+    policy_sha256: str = Field(description="SHA-256 of the pack's file")
+    server_version: str
+    models: tuple[ModelVersion, ...] = Field(description="all that took part, whether or not they found anything")
 
     @property
     def end_s(self) -> float:

@@ -1,6 +1,5 @@
 """Each model alone, inside Triton."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from aircheck.policy.taxonomy import Category
-from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Verdict
+from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Transcript, Verdict
 from support.audio import FORMATS, encode, silence, tone, wav
 from support.containers import Track, mux
 from support.speech import speak
@@ -20,6 +19,12 @@ def segment(text, start_s=0.0, end_s=3.0):
     return Segment(
         start_s=start_s, end_s=end_s, text=text, avg_logprob=-0.2, no_speech_prob=0.01, compression_ratio=1.1
     )
+
+
+def transcript_of(*segments):
+    """What Whisper returns for them, as JSON."""
+    transcript = Transcript(model="w", model_version="1", language="en", speech=(), segments=segments)
+    return transcript.model_dump_json()
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -49,24 +54,32 @@ def test_audio_decode_finds_where_somebody_speaks(models):
 def test_whisper_returns_segments_as_the_contract_says(models):
     speech = speak("welcome back to the show today we talk about the weather")
     clip = models("audio_decode", AUDIO=audio(wav(speech)))
-    out = models("whisper", LOG_MEL=clip["LOG_MEL"], DURATION=clip["DURATION"])
-    segments = [Segment.model_validate(item) for item in as_json(out["SEGMENTS"])]
+    out = models("whisper", LOG_MEL=clip["LOG_MEL"], DURATION=clip["DURATION"], SPEECH=clip["SPEECH"], LANGUAGE=[""])
+    transcript = Transcript.model_validate_json(out["TRANSCRIPT"][0, 0])
+    segments = transcript.segments
     assert segments
     assert out["TEXT"][0, 0].decode().split() == " ".join(item.text for item in segments).split()
     assert all(0 <= item.start_s <= item.end_s <= len(speech) / 16_000 + 0.02 for item in segments)
-    assert out["LANGUAGE"][0, 0] == b"en"
+    assert transcript.language == "en"
 
 
 def test_whisper_names_the_mel_bins_it_wants(models):
     with pytest.raises(InferenceServerException, match="80") as error:
-        models("whisper", LOG_MEL=np.zeros((1, 128, 3000), np.float32), DURATION=np.ones((1, 1), np.float32))
+        models(
+            "whisper",
+            LOG_MEL=np.zeros((1, 128, 3000), np.float32),
+            DURATION=np.ones((1, 1), np.float32),
+            SPEECH=["[[0.0, 1.0]]"],
+            LANGUAGE=[""],
+        )
     assert "128" in str(error.value)
 
 
 def test_text_safety_scores_every_category_of_every_segment(models):
     said = [segment("we will come to your house and hurt you"), segment("the garden is lovely in the spring", 3.0, 6.0)]
-    out = models("text_safety", SEGMENTS=[json.dumps([s.model_dump() for s in said])], LANGUAGE=["en"])
+    out = models("text_safety", TRANSCRIPT=[transcript_of(*said)])
     findings = TextFindings.model_validate_json(out["TEXT_FINDINGS"][0, 0])
+    assert findings.languages == ("en",)
     assert out["TEXT_SCORES"].shape == (1, len(Category))
     threat, garden = findings.segments
     assert set(threat.scores) == {category.value for category in Category}
@@ -75,17 +88,17 @@ def test_text_safety_scores_every_category_of_every_segment(models):
     np.testing.assert_allclose(out["TEXT_SCORES"][0], highest, atol=1e-3)
 
 
-def test_text_safety_refuses_what_are_no_segments(models):
-    with pytest.raises(InferenceServerException, match="SEGMENTS") as error:
-        models("text_safety", SEGMENTS=["{not json"], LANGUAGE=["en"])
+def test_text_safety_refuses_what_is_no_transcript(models):
+    with pytest.raises(InferenceServerException, match="TRANSCRIPT") as error:
+        models("text_safety", TRANSCRIPT=["{not json"])
     assert error.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_texts_of_many_clients_fuse_into_batches(models):
-    said = json.dumps([segment("welcome back to the show today we talk about the weather").model_dump()])
+    said = transcript_of(segment("welcome back to the show today we talk about the weather"))
     before = models.statistics("text_safety")
     with ThreadPoolExecutor(24) as pool:
-        list(pool.map(lambda _: models("text_safety", SEGMENTS=[said], LANGUAGE=["en"]), range(48)))
+        list(pool.map(lambda _: models("text_safety", TRANSCRIPT=[said]), range(48)))
     inferences, executions = np.subtract(models.statistics("text_safety"), before)
     assert inferences == 48
     assert executions < 48
@@ -105,18 +118,16 @@ def test_acoustic_safety_finds_a_gunshot_where_it_is(models):
 
 
 def policy_inputs(said, scores, context="{}"):
-    findings = {
-        "model": "m",
-        "model_version": "1",
-        "segments": [{"segment": said.model_dump(), "scores": scores}],
-    }
-    sounds = {"model": "a", "model_version": "1", "spans": []}
+    findings = TextFindings(
+        model="m", model_version="1", segments=[{"segment": said.model_dump(), "scores": scores}], languages=["en"]
+    )
+    sounds = AcousticFindings(model="a", model_version="1")
     return {
-        "SEGMENTS": [json.dumps([said.model_dump()])],
-        "TEXT_FINDINGS": [json.dumps(findings)],
-        "ACOUSTIC_FINDINGS": [json.dumps(sounds)],
+        "TRANSCRIPT": [transcript_of(said)],
+        "TEXT_FINDINGS": [findings.model_dump_json()],
+        "ACOUSTIC_FINDINGS": [sounds.model_dump_json()],
         "DURATION": np.full((1, 1), 5.0, np.float32),
-        "LANGUAGE": ["en"],
+        "WARNINGS": ["[]"],
         "CONTEXT": [context],
     }
 

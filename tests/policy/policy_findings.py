@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from aircheck.policy.taxonomy import Category, Event
-from aircheck_client.schema import AcousticFindings, EventSpan, Segment, SegmentScores, TextFindings
+from aircheck_client.schema import AcousticFindings, EventSpan, Segment, SegmentScores, Span, TextFindings, Transcript
 
 WINDOW_S = 30
 
@@ -29,6 +29,33 @@ def segment(text: str = "hello", start_s: float = 0.0, end_s: float = 2.0, *, co
 
 def text_findings(*items: SegmentScores) -> TextFindings:
     return TextFindings(model="text-model", model_version="7", segments=items)
+
+
+def transcript(
+    *segments: Segment,
+    language: str = "en",
+    speech: tuple[tuple[float, float], ...] | None = None,
+    detected: tuple[str, float] | None = None,
+    dropped: int = 0,
+) -> Transcript:
+    """What Whisper makes of a window; by default, speech is where the segments are."""
+    spans = [(item.start_s, item.end_s) for item in segments] if speech is None else speech
+    detected_language, probability = detected or (language, 0.99)
+    return Transcript(
+        model="ear",
+        model_version="9",
+        language=language if segments else "",
+        detected_language=detected_language,
+        detected_probability=probability,
+        speech=tuple(Span(start_s=start_s, end_s=end_s) for start_s, end_s in spans),
+        segments=segments,
+        n_dropped=dropped,
+    )
+
+
+def transcript_of(text: TextFindings, language: str = "en") -> Transcript:
+    """The transcript that a text classifier got."""
+    return transcript(*(item.segment for item in text.segments), language=language)
 
 
 def said(

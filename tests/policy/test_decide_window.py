@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_findings import WINDOW_S, heard, said, scores, segment, sounds, text_findings, texts
+from policy_findings import WINDOW_S, heard, said, scores, segment, sounds, text_findings, texts, transcript_of
 
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import PolicyError
-from aircheck.policy.packs import PackLibrary, PolicyPack
+from aircheck.policy.packs import Level, PackLibrary, PolicyPack
 from aircheck.policy.reasons import MAX_QUOTE_CHARS
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category, Event
 from aircheck.settings import ROOT
@@ -40,7 +40,8 @@ def decide(
     pack: PolicyPack = LIBRARY["default"],
 ) -> Verdict:
     rules = pack.for_context(context)
-    return decide_window(text or text_findings(), acoustic or heard(), WINDOW_S, "en", context, rules)
+    findings = text or text_findings()
+    return decide_window(transcript_of(findings), findings, acoustic or heard(), WINDOW_S, context, rules)
 
 
 def only(verdict: Verdict) -> Finding:
@@ -57,21 +58,21 @@ class TestCleanWindow:
             Action.ALLOW,
             (),
         )
-        assert verdict.reason == "nothing found (default v1)"
+        assert verdict.reason == "nothing found (default v2)"
 
     def test_still_carries_its_transcript_language_context_and_pack(self) -> None:
         context = Context(content_type="clip", market="SE")
         verdict = decide(text_findings(said("hate", 0.1, "good morning")), context=context)
-        assert [item.text for item in verdict.segments] == ["good morning"]
+        assert [(item.text, item.language) for item in verdict.segments] == [("good morning", "en")]
         assert (verdict.scope, verdict.start_s, verdict.duration_s, verdict.language) == ("window", 0.0, WINDOW_S, "en")
-        assert (verdict.context, verdict.policy_pack, verdict.policy_version) == (context, "default", "1")
+        assert (verdict.context, verdict.policy_pack, verdict.policy_version) == (context, "default", "2")
 
 
 class TestTextFinding:
     def test_says_what_where_how_sure_and_what_follows(self) -> None:
         finding = only(decide(text_findings(said("violence_threat", 0.93, " i am going to kill you", 11.0, 14.5))))
         assert finding.reason == (
-            "violence_threat 0.93 ≥ 0.85 at 00:11–00:14: “i am going to kill you” → high, block (default v1)"
+            "violence_threat 0.93 ≥ 0.85 at 00:11–00:14: “i am going to kill you” → high, block (default v2)"
         )
         assert (finding.category, finding.score, finding.severity, finding.action) == (
             "violence_threat",
@@ -119,6 +120,13 @@ class TestTextFinding:
         finding = only(decide(text_findings(said("violence_threat", 0.8499))))
         assert "0.84 ≥ 0.50" in finding.reason
 
+    @pytest.mark.parametrize(("threshold", "shown"), [(0.855, "0.858 ≥ 0.855"), (0.8, "0.85 ≥ 0.80")])
+    def test_score_and_threshold_are_shown_to_one_precision(self, threshold: float, shown: str) -> None:
+        pack = LIBRARY["default"]
+        levels = (Level(score=threshold, severity=Severity.HIGH, action=Action.BLOCK),)
+        changed = pack.model_copy(update={"categories": {**pack.categories, Category.HATE: levels}})
+        assert shown in only(decide(text_findings(said("hate", 0.8589)), pack=changed)).reason
+
     def test_an_override_is_named_in_the_reason(self) -> None:
         text = text_findings(said("violence_threat", 0.9))
         finding = only(decide(text, context=Context(content_type="audiobook")))
@@ -129,7 +137,7 @@ class TestTextFinding:
 class TestSound:
     def test_makes_a_finding_under_the_events_name(self) -> None:
         finding = only(decide(acoustic=heard(EventSpan(event="gunshot", start_s=3, end_s=4, score=0.9))))
-        assert finding.reason == "gunshot 0.90 ≥ 0.80 at 00:03–00:04 (sound) → low, review (default v1)"
+        assert finding.reason == "gunshot 0.90 ≥ 0.80 at 00:03–00:04 (sound) → low, review (default v2)"
         (evidence,) = finding.evidence
         assert (evidence.modality, evidence.event, evidence.quote) == ("acoustic", "gunshot", None)
         assert (evidence.model, evidence.model_version) == ("sound-model", "3")
@@ -160,7 +168,7 @@ def test_the_gravest_finding_comes_first_and_the_summary_names_them_all() -> Non
     )
     assert [finding.category for finding in verdict.findings] == ["hate", "profanity", "siren"]
     assert verdict.reason == (
-        "block: hate (high, 0.90) at 00:05–00:06; also profanity (low, label_explicit), siren (low, allow) (default v1)"
+        "block: hate (high, 0.90) at 00:05–00:06; also profanity (low, label_explicit), siren (low, allow) (default v2)"
     )
     assert (verdict.score, verdict.severity, verdict.action) == (1.0, Severity.HIGH, Action.BLOCK)
 

@@ -3,14 +3,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_findings import WINDOW_S, heard, said, sounds, text_findings, texts
+from policy_findings import WINDOW_S, heard, said, sounds, spans_s, text_findings, texts, transcript, transcript_of
 
-from aircheck.policy.decide import decide_window, fold, shift
+from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import PolicyError
+from aircheck.policy.fold import fold, shift
 from aircheck.policy.packs import PackLibrary
 from aircheck.policy.reasons import MERGE_GAP_S
 from aircheck.settings import ROOT
-from aircheck_client.schema import Action, Context, EventSpan, Severity, Verdict
+from aircheck_client.schema import Action, Context, EventSpan, Severity, TextFindings, Verdict
 
 LIBRARY = PackLibrary(ROOT / "server_config" / "policies")
 RULES = LIBRARY["default"].for_context(Context())
@@ -21,20 +22,26 @@ def window(start_s: float, *items: object, language: str = "en") -> Verdict:
     """The verdict, in file time, on a window with this text and these sounds."""
     text = text_findings(*(item for item in items if not isinstance(item, EventSpan)))  # type: ignore[arg-type]
     acoustic = heard(*(item for item in items if isinstance(item, EventSpan)))
-    return shift(decide_window(text, acoustic, WINDOW_S, language, Context(), RULES), start_s)
+    return shift(decide_window(transcript_of(text, language), text, acoustic, WINDOW_S, Context(), RULES), start_s)
 
 
 @st.composite
 def episodes(draw: st.DrawFn) -> list[Verdict]:
     """Windows that follow one another, in file time."""
     count = draw(st.integers(1, 5))
-    languages = st.sampled_from(["", "en", "sv"])
-    return [
-        shift(
-            decide_window(draw(texts), draw(sounds), WINDOW_S, draw(languages), Context(), RULES), position * WINDOW_S
+    windows = []
+    for position in range(count):
+        text = draw(texts).model_copy(update={"languages": draw(st.sampled_from([(), ("en",)]))})
+        speech = draw(st.none() | st.lists(spans_s, max_size=4).map(tuple))
+        heard_text = transcript(
+            *(item.segment for item in text.segments),
+            language=draw(st.sampled_from(["en", "sv"])),
+            speech=speech,
+            dropped=draw(st.integers(0, 2)),
         )
-        for position in range(count)
-    ]
+        verdict = decide_window(heard_text, text, draw(sounds), WINDOW_S, Context(), RULES)
+        windows.append(shift(verdict, position * WINDOW_S))
+    return windows
 
 
 class TestShift:
@@ -69,7 +76,7 @@ class TestEvidenceOfOneCategory:
             [window(0, said("hate", 0.6, "first", 28, 30)), window(30, said("hate", 0.9, "second", 0.5, 3))], PAIR_S
         )
         ((evidence,),) = (finding.evidence for finding in verdict.findings)
-        assert (evidence.start_s, evidence.end_s, evidence.score, evidence.quote) == (28, 33, 0.9, "first second")
+        assert (evidence.start_s, evidence.end_s, evidence.score, evidence.quote) == (28, 33, 0.9, "second")
 
     @pytest.mark.parametrize(("start_s", "passages"), [(29.0, 1), (29.01, 2)])
     def test_is_one_passage_up_to_a_gap_of_one_second(self, start_s: float, passages: int) -> None:
@@ -95,9 +102,12 @@ class TestEvidenceOfOneCategory:
         verdict = fold([window(0, said("hate", 0.9, "a", 0, 2), said("sexual", 0.9, "b", 1, 3))], WINDOW_S)
         assert [len(finding.evidence) for finding in verdict.findings] == [1, 1]
 
-    def test_quotes_at_most_300_characters_when_joined(self) -> None:
-        (finding,) = fold([window(at, said("hate", 0.9, "x" * 200, 0, 30)) for at in (0, 30)], PAIR_S).findings
-        assert finding.evidence[0].quote == "x" * 200 + " " + "x" * 98 + "…"
+    def test_that_decided_is_quoted_where_it_lies_however_long_the_passage_is(self) -> None:
+        mild = [window(at, said("hate", 0.6, f"mild words {at} " * 5, 0, 30)) for at in range(0, 300, 30)]
+        (finding,) = fold([*mild, window(300, said("hate", 0.97, "the grave ones", 4, 6))], 330).findings
+        (evidence,) = [item for item in finding.evidence if item.score == 0.97]
+        assert (evidence.quote, evidence.lead_start_s, evidence.lead_end_s) == ("the grave ones", 304, 306)
+        assert finding.reason.startswith("hate 0.97 ≥ 0.85 at 05:04–05:06: “the grave ones” → high, block")
 
 
 class TestEpisode:
@@ -114,37 +124,45 @@ class TestEpisode:
         assert (verdict.score, verdict.severity, verdict.action) == (0.95, Severity.HIGH, Action.BLOCK)
         assert [finding.category for finding in verdict.findings] == ["hate", "gunshot", "profanity"]
         assert verdict.findings[0].reason == (
-            "hate 0.95 ≥ 0.85 at 00:31–00:32: “grave” → high, block (default v1), 2 places in all"
+            "hate 0.95 ≥ 0.85 at 00:31–00:32: “grave” → high, block (default v2), 2 places in all"
         )
         assert verdict.reason.startswith("block: hate (high, 0.95) at 00:31–00:32; also gunshot")
 
-    def test_keeps_the_whole_transcript_in_order_and_the_first_language(self) -> None:
+    def test_keeps_the_whole_transcript_in_order_and_the_language_of_most_of_it(self) -> None:
         verdict = fold(
             [
-                window(30, said("hate", 0.1, "b"), language="sv"),
-                window(60, said("hate", 0.1, "c"), language="en"),
-                window(0, said("hate", 0.1, "a"), language=""),
+                window(30, said("hate", 0.1, "b", 0, 5), language="sv"),
+                window(60, said("hate", 0.1, "c", 0, 5), language="sv"),
+                window(0, said("hate", 0.1, "a", 0, 9), language="en"),
             ],
             90,
         )
-        assert [item.text for item in verdict.segments] == ["a", "b", "c"]
+        assert [(item.text, item.language) for item in verdict.segments] == [("a", "en"), ("b", "sv"), ("c", "sv")]
         assert verdict.language == "sv"
+
+    def test_has_no_language_from_windows_without_words(self) -> None:
+        silent = decide_window(transcript(detected=("cy", 0.4)), text_findings(), heard(), WINDOW_S, Context(), RULES)
+        assert fold([silent, window(30, said("hate", 0.1))], PAIR_S).language == "en"
+        assert fold([silent], WINDOW_S).language == ""
 
     def test_without_findings_says_so(self) -> None:
         verdict = fold([window(0), window(30)], PAIR_S)
         assert (verdict.action, verdict.severity, verdict.reason) == (
             Action.ALLOW,
             Severity.NONE,
-            "nothing found (default v1)",
+            "nothing found (default v2)",
         )
 
     def test_needs_windows_made_under_one_set_of_terms(self) -> None:
         with pytest.raises(PolicyError, match="at least one window"):
             fold([], 0.0)
-        other = decide_window(
-            text_findings(), heard(), WINDOW_S, "en", Context(), LIBRARY["strict"].for_context(Context())
-        )
-        with pytest.raises(PolicyError, match=r"different terms: default v1.*strict v1"):
+        strict = LIBRARY["strict"].for_context(Context())
+        other = decide_window(transcript(), text_findings(), heard(), WINDOW_S, Context(), strict)
+        with pytest.raises(PolicyError, match=r"different terms: default v2.*strict v2"):
+            fold([window(0), other], PAIR_S)
+        newer = TextFindings(model="text-model", model_version="8")
+        other = decide_window(transcript(), newer, heard(), WINDOW_S, Context(), RULES)
+        with pytest.raises(PolicyError, match="different terms: .*text-model 7.*text-model 8"):
             fold([window(0), other], PAIR_S)
 
     @given(windows=episodes(), data=st.data())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,21 @@ class TestShippedPack:
         level = Rule(load_pack(path).categories[Category.CHILD_SAFETY]).level_for(0.9)
         assert level is not None
         assert (level.severity, level.action) == (Severity.CRITICAL, Action.BLOCK)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_pack_sends_what_could_not_be_checked_to_review(path: Path) -> None:
+    pack = load_pack(path)
+    for rule in (pack.coverage.undecoded, pack.coverage.untranscribed, pack.coverage.unclassified):
+        assert rule.action >= Action.REVIEW
+
+
+def test_a_pack_is_known_by_the_hash_of_its_file(data: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path, data)
+    before = load_pack(path).for_context(Context()).sha256
+    assert before == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text(path.read_text(encoding="utf-8") + "# a remark\n", encoding="utf-8")
+    assert load_pack(path).for_context(Context()).sha256 != before
 
 
 def test_the_shipped_packs_are_default_and_strict(library: PackLibrary) -> None:
@@ -196,6 +212,13 @@ BROKEN: list[tuple[str, Callable[[dict[str, Any]], None], tuple[str, ...]]] = [
         "action falls",
         put("categories", "hate", value=[level(0.5, action="review"), level(0.8, action="limit")]),
         ("categories.hate", "action falls from review to limit"),
+    ),
+    ("no coverage", drop("coverage"), ("coverage", "missing")),
+    ("unknown gap", put("coverage", "unheard", value={}), ("coverage", "'unheard'", "untranscribed")),
+    (
+        "negative tolerance",
+        put("coverage", "undecoded", "tolerated_s", value=-1.0),
+        ("coverage.undecoded.tolerated_s", "-1.0"),
     ),
     ("no version", drop("version"), ("version", "missing")),
     ("version is a number", put("version", value=1), ("version", "quote it")),
@@ -381,7 +404,7 @@ def test_levels_are_read_as_the_wire_types(default_pack: PolicyPack) -> None:
 class TestChecker:
     def test_lists_the_packs_of_a_good_directory(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([str(POLICIES)]) == 0
-        assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["default v1", "strict v1"]
+        assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["default v2", "strict v2"]
 
     def test_fails_with_the_fault_of_a_bad_one(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(tmp_path, {"name": "kids"}, "kids")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_findings import heard, said, segment, text_findings
+from policy_findings import heard, said, segment, text_findings, transcript
 
 from aircheck.policy.errors import PolicyError, RequestError
 from aircheck.policy.service import PolicyService
@@ -20,13 +20,13 @@ def service(policy_dir: Path) -> PolicyService:
 def ask(service: PolicyService, **changes: Any) -> Verdict:
     heard_text = said("violence_threat", 0.93, "i will hurt you", 1.0, 3.0)
     inputs: dict[str, Any] = {
-        "segments_json": b"[" + heard_text.segment.model_dump_json().encode() + b"]",
+        "transcript_json": transcript(heard_text.segment).model_dump_json().encode(),
         "text_findings_json": text_findings(heard_text).model_dump_json().encode(),
         "acoustic_findings_json": heard(EventSpan(event="gunshot", start_s=4, end_s=5, score=0.9))
         .model_dump_json()
         .encode(),
         "duration_s": 12.5,
-        "language": b"en",
+        "warnings_json": b"[]",
         "context_json": b"",
     }
     return service.decide(**(inputs | changes))
@@ -48,17 +48,17 @@ def test_the_context_chooses_pack_and_override(service: PolicyService) -> None:
     audiobook = json.dumps({"content_type": "audiobook"}).encode()
     assert ask(service, context_json=audiobook).action is Action.LABEL_EXPLICIT
     strict = ask(service, context_json=json.dumps({"policy_pack": "strict"}).encode())
-    assert (strict.action, strict.policy_pack, strict.policy_version) == (Action.BLOCK, "strict", "1")
+    assert (strict.action, strict.policy_pack, strict.policy_version) == (Action.BLOCK, "strict", "2")
 
 
 def test_the_transcript_is_whispers_even_where_no_segment_was_classified(service: PolicyService) -> None:
     segments: list[Segment] = [segment("one", 0, 1), segment("two", 1, 2)]
     verdict = ask(
         service,
-        segments_json=("[" + ",".join(item.model_dump_json() for item in segments) + "]").encode(),
+        transcript_json=transcript(*segments).model_dump_json().encode(),
         text_findings_json=text_findings(SegmentScores(segment=segments[0], scores={})).model_dump_json().encode(),
     )
-    assert list(verdict.segments) == segments
+    assert [item.text for item in verdict.segments] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_a_bad_context_is_refused_by_field_value_and_what_is_allowed(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"segments_json": b"{}"}, "SEGMENTS: .*send what the model before"),
-        ({"segments_json": b'[{"start_s": 1}]'}, r"SEGMENTS\[0\]\['end_s'\]"),
+        ({"transcript_json": b"[]"}, "TRANSCRIPT: .*send what the model before"),
+        ({"transcript_json": b'{"model": "m"}'}, r"TRANSCRIPT\['model_version'\]"),
         ({"text_findings_json": b""}, "TEXT_FINDINGS"),
         ({"text_findings_json": b'{"model": "m"}'}, r"TEXT_FINDINGS\['model_version'\]"),
         ({"acoustic_findings_json": b"\xff"}, "ACOUSTIC_FINDINGS"),
         ({"duration_s": -1.0}, r"DURATION: -1\.0"),
         ({"duration_s": float("nan")}, "DURATION: nan"),
         ({"duration_s": float("inf")}, "DURATION: inf"),
-        ({"language": b"\xff"}, "LANGUAGE: .*UTF-8"),
+        ({"warnings_json": b'"text"'}, "WARNINGS"),
     ],
 )
 def test_a_bad_input_is_refused_by_name(service: PolicyService, changes: dict[str, Any], words: str) -> None:

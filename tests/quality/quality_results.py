@@ -8,7 +8,7 @@ from aircheck.settings import ROOT
 from aircheck_client.schema import AcousticFindings, Context, EventSpan, SegmentScores, TextFindings
 from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item, Label
 from benchmarks.quality.results import Conditions, ModelVersion, Result
-from benchmarks.quality.server_judge import text_segments
+from benchmarks.quality.server_judge import text_segments, text_transcript
 
 PACK = load_pack(ROOT / "server_config" / "policies" / "default.yaml")
 RULES = PACK.for_context(Context())
@@ -51,5 +51,5 @@ def result(
         transcript=heard,
         text_scores=scores,
         event_scores={event: max((p for e, _, _, p in events if e == event), default=0.0) for event in EVENTS},
-        verdict=decide_window(findings, sounds, 30.0, "en", Context(), RULES),
+        verdict=decide_window(text_transcript(heard), findings, sounds, 30.0, Context(), RULES),
     )

@@ -52,6 +52,7 @@ class CheckpointTextClassifier:
         self._max_tokens = _checked_length(label_map, model, checkpoint)
         self.name = Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint
         self.version = transformers_checkpoint.version(model, checkpoint)
+        self.languages = label_map.languages
         self.categories = tuple(Category)
         self._try(checkpoint)
         if unmapped := label_map.unmapped():

@@ -21,6 +21,11 @@ class TextClassifier(Protocol):
     def version(self) -> str: ...
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes of the languages whose text it was trained on; empty for any."""
+        ...
+
+    @property
     def categories(self) -> tuple[Category, ...]:
         """The columns of `score`, in order: always the whole taxonomy."""
         ...

@@ -30,6 +30,7 @@ class EmbeddedTextClassifier:
                 f"carries {self._encoder.sha256}; install the pinned version, or train the head again"
             )
         self.name, self.version = card.name, card.version
+        self.languages = ("en",)
         self.categories = tuple(Category)
 
     @torch.inference_mode()

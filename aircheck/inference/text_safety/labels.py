@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
@@ -26,6 +26,9 @@ class LabelMap(BaseModel):
     max_tokens: int = Field(ge=8, le=8192, description="longest input of the checkpoint, in tokens")
     labels: dict[str, Category | None] = Field(
         min_length=1, description="every label of the checkpoint to a category, or null for a label that is no harm"
+    )
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
+        default=(), description="ISO 639-1 codes of the languages that the checkpoint was trained on; empty for any"
     )
     context: bool = Field(default=False, description="judge a segment with its neighbours instead of alone")
 

@@ -70,6 +70,7 @@ def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -
         TextFindings(
             model=classifier.name,
             model_version=classifier.version,
+            languages=classifier.languages,
             segments=tuple(
                 _scores(classifier, segment, np.max([next(rows) for _ in own], axis=0))
                 for segment, own in zip(window, of_window, strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
-from aircheck.episode import scan
+from aircheck.episode import BusyError, Terms, scan
 from aircheck.policy.errors import RequestError
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
@@ -30,6 +30,7 @@ class TritonPythonModel:
     def initialize(self, args):
         self._settings = settings = Settings.load()
         torch.set_num_threads(1)  # of each thread that cuts an episode where it finds pauses in speech
+        self._language = "" if settings.language == "auto" else settings.language
         self._limits = Limits(
             max_bytes=settings.max_episode_bytes,
             max_duration_s=settings.max_episode_s,
@@ -58,6 +59,8 @@ class TritonPythonModel:
             self._stream(request, sender)
         except (AudioError, RequestError) as fault:
             failure = Failure(code="INVALID_ARGUMENT", message=str(fault))
+        except BusyError as fault:
+            failure = Failure(code="UNAVAILABLE", message=str(fault))
         except WindowError as fault:
             failure = Failure(code=_code(fault.error), message=str(fault))
         except Exception as fault:  # whatever happens, the client gets an answer and the slot is freed
@@ -72,14 +75,18 @@ class TritonPythonModel:
     def _stream(self, request, sender):
         audio = pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy()
         context = pb_utils.get_input_tensor_by_name(request, "CONTEXT").as_numpy()
-        self._policy.rules(context[0])  # a fault in the context is found before any work is done
+        _, rules = self._policy.rules(context[0])  # a fault in the context is found before any work is done
         verdicts = scan(
             np.ascontiguousarray(audio).data,
-            judge=lambda wav: _judge(wav, context),
+            check=lambda wav, language: _check(wav, context, language),
             executor=self._windows,
-            limits=self._limits,
-            window_max_s=self._settings.window_max_s,
-            parallel=self._settings.episode_parallel_windows,
+            terms=Terms(
+                limits=self._limits,
+                window_max_s=self._settings.window_max_s,
+                parallel=self._settings.episode_parallel_windows,
+                coverage=rules.coverage,
+                language=self._language,
+            ),
         )
         for verdict in verdicts:
             if sender.is_cancelled():
@@ -91,7 +98,6 @@ class TritonPythonModel:
 def _code(error):
     codes = {
         pb_utils.TritonError.INVALID_ARG: "INVALID_ARGUMENT",
-        pb_utils.TritonError.UNAVAILABLE: "UNAVAILABLE",
         pb_utils.TritonError.CANCELLED: "CANCELLED",
     }
     return codes.get(error.code(), "INTERNAL")
@@ -101,17 +107,19 @@ def _text(name, model):
     return pb_utils.Tensor(name, np.array([model.model_dump_json().encode()], dtype=object))
 
 
-def _judge(wav, context):
+def _check(wav, context, language):
     request = pb_utils.InferenceRequest(
         model_name="audio_safety",
         requested_output_names=["VERDICT"],
         inputs=[
             pb_utils.Tensor("AUDIO", np.frombuffer(wav, np.uint8)[None]),
             pb_utils.Tensor("CONTEXT", context.reshape(1, 1)),
-            pb_utils.Tensor("LANGUAGE", np.array([[b""]], dtype=object)),
+            pb_utils.Tensor("LANGUAGE", np.array([[language.encode()]], dtype=object)),
         ],
     )
     response = request.exec()
     if response.has_error():
+        if response.error().code() == pb_utils.TritonError.UNAVAILABLE:
+            raise BusyError(response.error().message())
         raise WindowError(response.error())
     return Verdict.model_validate_json(pb_utils.get_output_tensor_by_name(response, "VERDICT").as_numpy()[0, 0])

@@ -1,0 +1,180 @@
+"""What of a window nobody could check: speech that got no text, and words in a language that no classifier knows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from aircheck.policy.packs import CoverageRules, GapRule
+from aircheck_client.schema import Coverage, Segment, Span, TextFindings, Transcript, Unchecked
+
+SLACK_S = 0.3  # the ends of Whisper's segments and those of speech activity differ by this on clearly spoken audio
+MERGE_GAP_S = 30.0  # a window: what is unchecked in one and in the next reads as one stretch
+
+Interval = tuple[float, float]  # start and end in seconds
+
+
+def measure(transcript: Transcript, duration_s: float, languages: Sequence[str]) -> Coverage:
+    """The coverage of a window of `duration_s` seconds by its transcript.
+
+    Args:
+        languages: those that the text classifier was trained on; empty for any.
+    """
+    speech_s = round(_length_s(_union(transcript.speech, duration_s)), 3)
+    untranscribed_s = round(_length_s(_untranscribed(transcript, duration_s)), 3)
+    foreign = _union(_unclassified(transcript, languages), duration_s)
+    return Coverage(
+        speech_s=speech_s,
+        transcribed_s=round(speech_s - untranscribed_s, 3),
+        unread_s=untranscribed_s,
+        unclassified_s=round(_length_s(foreign), 3),
+        dropped_segments=transcript.n_dropped,
+    )
+
+
+def unchecked(
+    transcript: Transcript, duration_s: float, languages: Sequence[str], rules: CoverageRules
+) -> tuple[Unchecked, ...]:
+    """Where a window holds more that could not be checked than the pack tolerates, in order of time."""
+    found = _over(rules.untranscribed, _untranscribed(transcript, duration_s), "untranscribed")
+    by_language: dict[str, list[Segment]] = defaultdict(list)
+    for segment in _unclassified(transcript, languages):
+        by_language[segment.language].append(segment)
+    for language, segments in by_language.items():
+        found += _over(rules.unclassified, _union(segments, duration_s), "unclassified", language)
+    return ordered(found)
+
+
+def undecoded(seconds: float, start_s: float, end_s: float, rules: CoverageRules) -> tuple[Unchecked, ...]:
+    """The same of `seconds` of a recording that could not be decoded, somewhere from `start_s` to `end_s`."""
+    if seconds <= rules.undecoded.tolerated_s:
+        return ()
+    return (
+        Unchecked(
+            kind="undecoded",
+            start_s=start_s,
+            end_s=end_s,
+            seconds=round(seconds, 3),
+            action=rules.undecoded.action,
+        ),
+    )
+
+
+def language_warnings(transcript: Transcript, text: TextFindings) -> tuple[str, ...]:
+    """A sentence for each language of the transcript that the text classifier was not trained on."""
+    foreign = sorted({segment.language for segment in _unclassified(transcript, text.languages)})
+    known = ", ".join(text.languages)
+    return tuple(
+        f"speech in {language!r}: the text classifier {text.model} was trained on {known} only, so its scores say "
+        "little about these words"
+        for language in foreign
+    )
+
+
+def merged(stretches: Iterable[Unchecked]) -> tuple[Unchecked, ...]:
+    """Neighbours of one kind joined, in order of time; joining in parts gives the same as joining at once."""
+    joined: list[Unchecked] = []
+    latest: dict[tuple[object, ...], int] = {}  # kind of stretch -> its latest one
+    for item in ordered(stretches):
+        kind = (item.kind, item.language, item.action)
+        at = latest.get(kind)
+        if at is not None and item.start_s - joined[at].end_s <= MERGE_GAP_S:
+            before = joined[at]
+            joined[at] = before.model_copy(
+                update={
+                    "end_s": max(before.end_s, item.end_s),
+                    "seconds": round(before.seconds + item.seconds, 3),
+                }
+            )
+        else:
+            latest[kind] = len(joined)
+            joined.append(item)
+    return ordered(joined)
+
+
+def ordered(stretches: Iterable[Unchecked]) -> tuple[Unchecked, ...]:
+    """By time; then by every other field, so that the order is total."""
+    return tuple(
+        sorted(
+            stretches,
+            key=lambda item: (item.start_s, item.end_s, item.kind, item.language, item.seconds, item.action.rank),
+        )
+    )
+
+
+def with_languages(transcript: Transcript) -> tuple[Segment, ...]:
+    """The transcript's segments, each with the language it is in."""
+    return tuple(
+        segment if segment.language else segment.model_copy(update={"language": transcript.language})
+        for segment in transcript.segments
+    )
+
+
+def _over(rule: GapRule, stretches: Sequence[Interval], kind: str, language: str = "") -> list[Unchecked]:
+    """One item for all the stretches of a window, if together they are longer than the rule tolerates."""
+    seconds = round(_length_s(stretches), 3)
+    if not stretches or seconds <= rule.tolerated_s:
+        return []
+    return [
+        Unchecked.model_validate(
+            {
+                "kind": kind,
+                "start_s": stretches[0][0],
+                "end_s": stretches[-1][1],
+                "seconds": seconds,
+                "language": language,
+                "action": rule.action,
+            }
+        )
+    ]
+
+
+def _untranscribed(transcript: Transcript, duration_s: float) -> list[Interval]:
+    """Where somebody speaks and there is no text, nor any within SLACK_S."""
+    text = [
+        Span(start_s=max(segment.start_s - SLACK_S, 0.0), end_s=segment.end_s + SLACK_S)
+        for segment in transcript.segments
+        if segment.text.strip()
+    ]
+    return _difference(_union(transcript.speech, duration_s), _union(text, duration_s))
+
+
+def _unclassified(transcript: Transcript, languages: Sequence[str]) -> list[Segment]:
+    """Segments in a language that is none of `languages`. One whose language is not given is taken for one of them."""
+    return [
+        segment
+        for segment in with_languages(transcript)
+        if languages and segment.language and segment.language not in languages and segment.text.strip()
+    ]
+
+
+def _union(spans: Iterable[Span | Segment], duration_s: float) -> list[Interval]:
+    """Where any of the spans lies within the first `duration_s` seconds; disjoint, in order."""
+    union: list[Interval] = []
+    for start_s, end_s in sorted((min(span.start_s, duration_s), min(span.end_s, duration_s)) for span in spans):
+        if union and start_s <= union[-1][1]:
+            union[-1] = (union[-1][0], max(union[-1][1], end_s))
+        elif end_s > start_s:
+            union.append((start_s, end_s))
+    return union
+
+
+def _difference(whole: Sequence[Interval], parts: Sequence[Interval]) -> list[Interval]:
+    """What of `whole` lies in none of `parts`; both disjoint and in order."""
+    left: list[Interval] = []
+    for start_s, end_s in whole:
+        for part_start_s, part_end_s in parts:
+            if part_end_s <= start_s or part_start_s >= end_s:
+                continue
+            if part_start_s > start_s:
+                left.append((start_s, part_start_s))
+            start_s = part_end_s
+            if start_s >= end_s:
+                break
+        if start_s < end_s:
+            left.append((start_s, end_s))
+    return left
+
+
+def _length_s(intervals: Iterable[Interval]) -> float:
+    return sum(end_s - start_s for start_s, end_s in intervals)

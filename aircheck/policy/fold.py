@@ -1,0 +1,152 @@
+"""Windows to one file: move a window's verdict to file time, fold those of a file's windows into one.
+
+`shift` and `fold` know no rules: they only move and merge verdicts, so whoever holds the verdicts of the windows can
+fold them. `fold` does not depend on the order in which it gets the windows, and folding in parts gives the same verdict
+as folding at once (for windows that do not overlap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aircheck.policy import coverage as gaps
+from aircheck.policy import reasons
+from aircheck.policy.assemble import Terms, assemble, by_name, evidence_key
+from aircheck.policy.errors import PolicyError
+from aircheck.policy.packs import CoverageRules
+from aircheck.policy.reasons import MERGE_GAP_S
+from aircheck_client.schema import Coverage, Evidence, Segment, Verdict
+
+
+def shift(verdict: Verdict, start_s: float) -> Verdict:
+    """A window's verdict with all that has a time, and its reasons, `start_s` seconds later: in the file's time.
+
+    Raises:
+        PolicyError: not a window's verdict, or a negative `start_s`.
+    """
+    if verdict.scope != "window":
+        raise PolicyError(f"cannot shift a verdict of scope {verdict.scope!r}; shift windows, then fold them")
+    if start_s < 0:
+        raise PolicyError(f"cannot shift a window to {start_s} s; a window starts at 0 or later")
+    shifted = assemble(
+        {
+            finding.category: [
+                item.model_copy(
+                    update={
+                        "start_s": item.start_s + start_s,
+                        "end_s": item.end_s + start_s,
+                        "lead_start_s": item.lead_start_s + start_s,
+                        "lead_end_s": item.lead_end_s + start_s,
+                    }
+                )
+                for item in finding.evidence
+            ]
+            for finding in verdict.findings
+        },
+        scope="window",
+        start_s=verdict.start_s + start_s,
+        duration_s=verdict.duration_s,
+        coverage=verdict.coverage,
+        unchecked=(
+            item.model_copy(update={"start_s": item.start_s + start_s, "end_s": item.end_s + start_s})
+            for item in verdict.unchecked
+        ),
+        segments=(_shifted(segment, start_s) for segment in verdict.segments),
+        warnings=verdict.warnings,
+        terms=Terms.of(verdict),
+    )
+    return shifted.model_copy(
+        update={
+            "detected_language": verdict.detected_language,
+            "detected_probability": verdict.detected_probability,
+            "recording_s": verdict.recording_s,
+        }
+    )
+
+
+def _shifted(segment: Segment, start_s: float) -> Segment:
+    return segment.model_copy(
+        update={
+            "start_s": segment.start_s + start_s,
+            "end_s": segment.end_s + start_s,
+            "words": tuple(
+                word.model_copy(update={"start_s": word.start_s + start_s, "end_s": word.end_s + start_s})
+                for word in segment.words
+            ),
+        }
+    )
+
+
+def fold(verdicts: Iterable[Verdict], duration_s: float) -> Verdict:
+    """One verdict for a whole file from those of its windows, which are in file time (see `shift`).
+
+    Evidence of one category that touches, overlaps, or lies within MERGE_GAP_S becomes one passage, as long as the same
+    model gave it with the same confidence: doubtful text never lends its score to text that was heard well. The
+    severity and the action are the highest of any window, coverage is their sum, and the language is that of the most
+    seconds of text.
+
+    Raises:
+        PolicyError: no verdicts, or verdicts made under different contexts or packs, or by different models.
+    """
+    # The JSON only breaks ties, so that the order in which the windows came cannot matter.
+    windows = sorted(verdicts, key=lambda item: (item.start_s, item.duration_s, item.model_dump_json()))
+    if not windows:
+        raise PolicyError("cannot fold no verdicts; an episode has at least one window")
+    terms = {Terms.of(item) for item in windows}
+    if len(terms) > 1:
+        given = "; ".join(sorted(map(str, terms)))
+        raise PolicyError(f"cannot fold verdicts made under different terms: {given}; scan the file again")
+    segments = [segment for window in windows for segment in window.segments]
+    return assemble(
+        {name: _merged(evidence) for name, evidence in by_name(windows).items()},
+        scope="episode",
+        start_s=windows[0].start_s,
+        duration_s=duration_s,
+        coverage=sum((window.coverage for window in windows), Coverage()),
+        unchecked=gaps.merged(item for window in windows for item in window.unchecked),
+        segments=sorted(segments, key=lambda segment: (segment.start_s, segment.end_s)),
+        warnings=(warning for window in windows for warning in window.warnings),
+        terms=Terms.of(windows[0]),
+    )
+
+
+def add_undecoded(verdict: Verdict, seconds: float, rules: CoverageRules | None) -> Verdict:
+    """An episode's verdict that counts `seconds` of the recording, somewhere in it, that could not be decoded."""
+    if not seconds:
+        return verdict
+    lost = round(seconds, 3)
+    return assemble(
+        by_name([verdict]),
+        scope=verdict.scope,
+        start_s=verdict.start_s,
+        duration_s=verdict.duration_s,
+        coverage=verdict.coverage + Coverage(unread_s=lost, undecoded_s=lost),
+        unchecked=(
+            *verdict.unchecked,
+            *(gaps.undecoded(lost, verdict.start_s, verdict.end_s, rules) if rules else ()),
+        ),
+        segments=verdict.segments,
+        warnings=verdict.warnings,
+        terms=Terms.of(verdict),
+    )
+
+
+def _merged(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Join neighbours of one kind into passages."""
+    passages: list[Evidence] = []
+    latest: dict[tuple[object, ...], int] = {}  # kind of evidence -> its latest passage
+    for item in sorted(evidence, key=evidence_key):
+        kind = (item.modality, item.event, item.low_confidence, item.model, item.model_version)
+        at = latest.get(kind)
+        if at is not None and item.start_s - passages[at].end_s <= MERGE_GAP_S:
+            passages[at] = _joined(passages[at], item)
+        else:
+            latest[kind] = len(passages)
+            passages.append(item)
+    return passages
+
+
+def _joined(earlier: Evidence, later: Evidence) -> Evidence:
+    """One passage, which keeps the words that decided: in a long one, they would be lost among the others."""
+    lead = reasons.leading([earlier, later])
+    return lead.model_copy(update={"start_s": earlier.start_s, "end_s": max(earlier.end_s, later.end_s)})
