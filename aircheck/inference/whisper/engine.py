@@ -28,7 +28,7 @@ from aircheck.inference.device import fast_dtype
 from aircheck.inference.whisper.decoding.decoder import StepDecoder
 from aircheck.inference.whisper.decoding.encoder import WindowEncoder
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
-from aircheck.inference.whisper.decoding.layers import LinearFn, linear
+from aircheck.inference.whisper.decoding.layers import LinearFn
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.decoding.quantization import (
     Fp8Linear,
@@ -39,7 +39,7 @@ from aircheck.inference.whisper.decoding.quantization import (
 )
 from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
-from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
+from aircheck.inference.whisper.scheduling.model_runner import ModelRunner, n_positions
 from aircheck.inference.whisper.scheduling.scheduler import Scheduler
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
@@ -280,7 +280,7 @@ def _workers(
     """Schedulers that share the slots among them, and the network."""
     require_device(quantization, model.device)
     encoder = WindowEncoder(model.encoder)
-    make_linear: abc.Callable[[nn.Linear], LinearFn] = linear
+    make_linear: abc.Callable[[nn.Linear], LinearFn] | None = None
     if quantization == "int8":
         quantize(encoder, Int8Linear, model.dims.n_mels, model.device)
         make_linear = Int8Linear
@@ -299,7 +299,7 @@ def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtyp
         free_bytes, _ = torch.cuda.mem_get_info(device)
     else:
         free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    per_slot = KVCache.bytes_per_slot(dims, dims.n_text_ctx // 2, dtype)
+    per_slot = KVCache.bytes_per_slot(dims, n_positions(dims, dims.n_text_ctx // 2), dtype)
     return max(1, min(MAX_SLOTS[device.type] * n_workers, int(free_bytes * MEMORY_UTILIZATION) // per_slot))
 
 

@@ -14,25 +14,32 @@ from whisper.model import ResidualAttentionBlock, TextDecoder
 
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.layers import (
+    STEP_ROWS,
     LinearFn,
     fused,
     layer_norm,
-    linear,
     of_weight,
+    pad_rows,
     single_query_attention,
+    step_linear,
 )
+
+LENGTH_MULTIPLE = 64
+"""Of positions that self-attention reads: another number, the masked ones included, is another order of the sum."""
 
 
 class StepDecoder:
     """Step-wise forward pass of a `whisper.model.TextDecoder` over a `KVCache`."""
 
-    def __init__(self, decoder: TextDecoder, make_linear: Callable[[nn.Linear], LinearFn] = linear) -> None:
-        """make_linear: how linear layers are computed; the default is in the weights' own dtype."""
+    def __init__(self, decoder: TextDecoder, make_linear: Callable[[nn.Linear], LinearFn] | None = None) -> None:
+        """make_linear: how linear layers are computed; None is in the weights' own dtype."""
         self._decoder = decoder
-        self._layers = [_Layer(block, make_linear) for block in decoder.blocks]
-        self._logits = make_linear(of_weight(decoder.token_embedding.weight))
+        self._layers = [_Layer(block, make_linear or step_linear) for block in decoder.blocks]
+        self._logits = (make_linear or step_linear)(of_weight(decoder.token_embedding.weight))
         crosses = [block.cross_attn for block in decoder.blocks]
-        self._cross_kv = make_linear(fused([layer for cross in crosses for layer in (cross.key, cross.value)]))
+        cross_kv = fused([layer for cross in crosses for layer in (cross.key, cross.value)])
+        self._cross_kv = cross_kv if make_linear is None else make_linear(cross_kv)
+        self._row_multiple = STEP_ROWS if decoder.token_embedding.weight.device.type == "cpu" else 1
         self._n_head: int = crosses[0].n_head
 
     def cross_kv(self, audio_features: Tensor) -> Tensor:
@@ -43,25 +50,30 @@ class StepDecoder:
     def step(self, tokens: Tensor, positions: Tensor, cache: KVCache, length: int) -> Tensor:
         """tokens, positions: int64 [n], of the first n slots; length: more than any of the positions.
 
+        A row's result depends neither on n nor on a length that is a multiple of LENGTH_MULTIPLE, on a CPU.
+
         Returns fp32 logits [n, n_vocab], and writes the tokens' keys and values into the cache.
         """
         decoder, n = self._decoder, len(tokens)
         table: Tensor = decoder.token_embedding.weight
         x = (F.embedding(tokens, table) + decoder.positional_embedding[positions]).to(table.dtype)
+        x = pad_rows(x, self._row_multiple)  # linear layers see all rows, attention the first n
         rows = torch.arange(n, device=tokens.device)
         is_masked = torch.arange(length, device=tokens.device) > positions[:, None]
         mask = torch.zeros_like(is_masked, dtype=x.dtype).masked_fill_(is_masked, float("-inf"))[:, None, None]
         for index, layer in enumerate(self._layers):
             self_kv, cross_kv = cache.self_kv[index, :, :n], cache.cross_kv[index, :, :n]
-            query, key, value = layer.self_qkv(x).unflatten(-1, (3, self._n_head, -1)).unbind(1)  # [n, head, D] each
+            # [n, head, D] each
+            query, key, value = layer.self_qkv(x)[:n].unflatten(-1, (3, self._n_head, -1)).unbind(1)
             self_kv[0, rows, :, positions] = key
             self_kv[1, rows, :, positions] = value
-            keys, values = self_kv[0, :, :, :length], self_kv[1, :, :, :length]
-            x = x + layer.self_out(single_query_attention(query, keys, values, mask))
-            query = layer.cross_query(x).unflatten(-1, (self._n_head, -1))
-            x = x + layer.cross_out(single_query_attention(query, cross_kv[0], cross_kv[1], None))
+            mixed = single_query_attention(query, self_kv[0, :, :, :length], self_kv[1, :, :, :length], mask)
+            x = x + layer.self_out(pad_rows(mixed, self._row_multiple))
+            query = layer.cross_query(x)[:n].unflatten(-1, (self._n_head, -1))
+            mixed = single_query_attention(query, cross_kv[0], cross_kv[1], None)
+            x = x + layer.cross_out(pad_rows(mixed, self._row_multiple))
             x = x + layer.mlp(x)
-        return self._logits(layer_norm(decoder.ln, x)).contiguous().float()
+        return self._logits(layer_norm(decoder.ln, x))[:n].contiguous().float()
 
 
 class _Layer:

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 from whisper.model import Whisper
 
-from aircheck.inference.whisper.decoding.decoder import StepDecoder
+from aircheck.inference.whisper.decoding.decoder import LENGTH_MULTIPLE, StepDecoder
 from aircheck.inference.whisper.decoding.options import DecodingOptions
-from aircheck.inference.whisper.scheduling.model_runner import EncodedWindow, Encoder, ModelRunner, StepReport
+from aircheck.inference.whisper.scheduling.model_runner import EncodedWindow, Encoder, ModelRunner, StepReport, round_up
 
 _MIN_SLOTS = 8
-_LENGTHS = 64  # text positions are rounded up to a multiple of this
 _WARM_UPS = 2  # runs before a capture: libraries choose their kernels and allocate then
 
 
@@ -87,7 +86,7 @@ class GraphedRunner(ModelRunner):
 
     def step(self, positions: Sequence[int], sampling: Sequence[int]) -> StepReport:
         n = bucket(len(positions), self.n_slots)
-        length = min(-(-(max(positions) + 1) // _LENGTHS) * _LENGTHS, self._n_positions)
+        length = min(round_up(max(positions) + 1, LENGTH_MULTIPLE), self._n_positions)
         shape = n, length, bool(sampling)
         if shape not in self._steps:
             self._steps[shape] = self._captured(*shape)

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from whisper.model import Whisper
+from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper.decoding.decoder import StepDecoder
+from aircheck.inference.whisper.decoding.decoder import LENGTH_MULTIPLE, StepDecoder
 from aircheck.inference.whisper.decoding.encoder import WindowEncoder
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions, Word, verified_language
@@ -53,6 +53,15 @@ class Encoder(Protocol):
         """fp32 [B, n_mels, frames] -> audio features [B, n_audio_ctx, n_state]"""
 
 
+def round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def n_positions(dims: ModelDimensions, n_tokens: int) -> int:
+    """Text positions of a slot that has room for so many tokens."""
+    return min(round_up(n_tokens, LENGTH_MULTIPLE), dims.n_text_ctx)
+
+
 class ModelRunner:
     """A model with a fixed number of decoding slots, their KV cache and token rules."""
 
@@ -84,7 +93,7 @@ class ModelRunner:
             raise ValueError(
                 f"max_tokens is {self.max_tokens}; the model has room for 1 to {dims.n_text_ctx - self.n_prompt}"
             )
-        self._n_positions = min(self.n_prompt + self.max_tokens, dims.n_text_ctx)
+        self._n_positions = n_positions(dims, self.n_prompt + self.max_tokens)
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
         self._model = model
         self._encoder = encoder or WindowEncoder(model.encoder)
@@ -140,15 +149,18 @@ class ModelRunner:
             self._state.tokens[:n],
             self._state.positions[:n],
             self._cache,
-            min(max(positions) + 1, self._n_positions),
+            min(round_up(max(positions) + 1, LENGTH_MULTIPLE), self._n_positions),
         )
         return StepReport(self._rules.choose(logits, self._state, self._index(starting), self._index(sampling)))
 
     def words(
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
     ) -> list[tuple[Word, ...]]:
-        """When each word of these slots' texts is spoken."""
-        return align(self._model, self.tokenizer, self._cache.cross_kv[:, :, list(slots)], windows, durations_s)
+        """When each word of these slots' texts is spoken; one window at a time, so that none depends on another."""
+        return [
+            align(self._model, self.tokenizer, self._cache.cross_kv[:, :, slot : slot + 1], [window], [duration_s])[0]
+            for slot, window, duration_s in zip(slots, windows, durations_s, strict=True)
+        ]
 
     def _index(self, slots: Sequence[int]) -> Tensor | None:
         return torch.tensor(slots, device=self.device) if slots else None
