@@ -282,10 +282,10 @@ def _workers(
     encoder = WindowEncoder(model.encoder)
     make_linear: abc.Callable[[nn.Linear], LinearFn] | None = None
     if quantization == "int8":
-        quantize(encoder, Int8Linear, model.dims.n_mels, model.device)
+        quantize(encoder, Int8Linear, model)
         make_linear = Int8Linear
     elif quantization == "fp8":
-        quantize(encoder, Fp8Linear, model.dims.n_mels, model.device)
+        quantize(encoder, Fp8Linear, model)
     decoder = StepDecoder(model.decoder, make_linear)
     kind = GraphedRunner if model.device.type == "cuda" else ModelRunner
     n_workers = min(n_workers, n_slots)
