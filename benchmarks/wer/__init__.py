@@ -1,0 +1,1 @@
+"""Word error rates on recordings of people: `python -m benchmarks.wer MANIFEST`."""
