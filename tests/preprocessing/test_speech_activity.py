@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from preprocessing.container import Limits
+from preprocessing.decoding import DecodeReport, decode
 from preprocessing.speech_activity import (
     CHUNK,
     CHUNK_S,
@@ -17,9 +19,11 @@ from preprocessing.speech_activity import (
     speech_spans,
 )
 from support.audio import silence, tone
+from support.cases import case
 from support.speech import speak
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
+LIMITS = Limits(max_bytes=2**26, max_duration_s=60, max_channels=2, max_sample_rate_hz=48_000)
 RNG = np.random.default_rng(11)
 
 
@@ -174,3 +178,23 @@ def test_padding_joins_what_touches_and_stays_within_the_audio():
     duration_s = len(probabilities) * CHUNK_S - 0.01
     spans = speech_spans(probabilities, duration_s, SpanOptions(padding_s=0.2))
     assert spans == (Span(0.0, pytest.approx(32 * CHUNK_S + 0.2)), Span(pytest.approx(52 * CHUNK_S - 0.2), duration_s))
+
+
+@pytest.mark.parametrize("name", ["silence_10s.flac", "pink_noise_10s.flac"])
+def test_noise_into_which_whisper_writes_words_is_no_speech(name):
+    assert speech_activity().spans(decoded(name)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "starts_s", "ends_s"),
+    [("silence30_then_threat.flac", 30.0, 32.3), ("tail_after_pause.flac", 14.0, 16.3)],
+)
+def test_a_line_after_a_pause_is_speech(name, starts_s, ends_s):
+    last = speech_activity().spans(decoded(name))[-1]
+    assert last.start_s == pytest.approx(starts_s, abs=0.2)
+    assert last.end_s == pytest.approx(ends_s, abs=0.2)
+
+
+def decoded(name: str) -> np.ndarray:
+    """A recording of ../shared/cases as fp32 [samples]."""
+    return np.concatenate(list(decode(case(name), LIMITS, DecodeReport())))
