@@ -3,9 +3,11 @@ import subprocess
 import sys
 import time
 
+import grpc
 import pytest
 
 from aircheck_client import AircheckClient, InvalidAudioError, Retry, Tls, UnavailableError
+from aircheck_client.errors import from_status
 
 
 @pytest.fixture
@@ -40,6 +42,20 @@ def test_retries_end_with_the_deadline(nobody):
     with AircheckClient(nobody, retry=patient, timeout_s=1.0) as client, pytest.raises(Exception, match=nobody):
         client.scan_clip(b"audio")
     assert time.monotonic() - started < 30  # not a measurement: a thousand attempts would take minutes
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        ("whisper: 256 windows wait to be transcribed; try again later", "takes no more work at present"),
+        ("failed to connect to all addresses; last error: Connection refused", "is it running"),
+    ],
+)
+def test_an_overloaded_server_is_not_called_absent(details, words):
+    error = from_status(grpc.StatusCode.UNAVAILABLE, details, "127.0.0.1:8001", "episode.mp3")
+    assert isinstance(error, UnavailableError)
+    assert words in str(error)
+    assert details in str(error)
 
 
 def test_waits_grow_and_are_jittered():

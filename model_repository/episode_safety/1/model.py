@@ -54,25 +54,26 @@ class TritonPythonModel:
         self._windows.shutdown(wait=True)
 
     def _answer(self, request, sender):
-        failure = None
         try:
-            self._stream(request, sender)
+            last = self._stream(request, sender)
         except (AudioError, RequestError) as fault:
-            failure = Failure(code="INVALID_ARGUMENT", message=str(fault))
+            last = _error("INVALID_ARGUMENT", fault)
         except BusyError as fault:
-            failure = Failure(code="UNAVAILABLE", message=str(fault))
+            last = _error("UNAVAILABLE", fault)
         except WindowError as fault:
-            failure = Failure(code=_code(fault.error), message=str(fault))
+            last = _error(_code(fault.error), fault)
         except Exception as fault:  # whatever happens, the client gets an answer and the slot is freed
             pb_utils.Logger.log_error(f"episode_safety: {type(fault).__name__}: {fault}")
-            failure = Failure(code="INTERNAL", message=f"episode_safety failed: {type(fault).__name__}: {fault}")
+            last = _error("INTERNAL", f"episode_safety failed: {type(fault).__name__}: {fault}")
         finally:
             self._room.release()
-        if failure is not None and not sender.is_cancelled():
-            sender.send(pb_utils.InferenceResponse([_text("ERROR", failure)]))
-        sender.send(flags=_FINAL)
+        if last is None or sender.is_cancelled():
+            sender.send(flags=_FINAL)
+        else:  # one message, not two: Triton 2.51 may end with SIGSEGV when an empty last one follows at once
+            sender.send(pb_utils.InferenceResponse([last]), flags=_FINAL)
 
     def _stream(self, request, sender):
+        """Sends the verdicts of the windows; returns the episode's, as a tensor, or None when nobody listens."""
         audio = pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy()
         context = pb_utils.get_input_tensor_by_name(request, "CONTEXT").as_numpy()
         _, rules = self._policy.rules(context[0])  # a fault in the context is found before any work is done
@@ -89,10 +90,17 @@ class TritonPythonModel:
             ),
         )
         for verdict in verdicts:
+            if verdict.scope == "episode":
+                return _text("VERDICT", verdict)
             if sender.is_cancelled():
                 verdicts.close()
-                return
+                return None
             sender.send(pb_utils.InferenceResponse([_text("VERDICT", verdict)]))
+        return None
+
+
+def _error(code, fault):
+    return _text("ERROR", Failure(code=code, message=str(fault)))
 
 
 def _code(error):
