@@ -16,10 +16,12 @@ import threading
 import weakref
 from collections import abc, deque
 from concurrent.futures import Future
+from itertools import pairwise
 from types import TracebackType
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from whisper.audio import CHUNK_LENGTH, N_FRAMES
 from whisper.model import ModelDimensions, Whisper
@@ -29,7 +31,12 @@ from aircheck.inference.whisper.decoding.decoder import StepDecoder
 from aircheck.inference.whisper.decoding.encoder import WindowEncoder
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.layers import LinearFn
-from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.decoding.options import (
+    DecodedPass,
+    DecodingOptions,
+    UnsupportedLanguageError,
+    verified_language,
+)
 from aircheck.inference.whisper.decoding.quantization import (
     Fp8Linear,
     Int8Linear,
@@ -40,6 +47,7 @@ from aircheck.inference.whisper.decoding.quantization import (
 from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
 from aircheck.inference.whisper.scheduling.model_runner import ModelRunner, n_positions
+from aircheck.inference.whisper.scheduling.passes import WindowPasses
 from aircheck.inference.whisper.scheduling.scheduler import Scheduler
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
@@ -108,7 +116,8 @@ class WhisperEngine:
         n_workers = (threads or torch.get_num_threads()) if model.device.type == "cpu" else 1
         self.n_slots = n_slots or default_slots(model.dims, model.device, self.dtype, n_workers)
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * self.n_slots
-        self._workers = _workers(model, options or DecodingOptions(), self.n_slots, n_workers, quantization)
+        self._options = options or DecodingOptions()
+        self._workers = _workers(model, self._options, self.n_slots, n_workers, quantization)
         self._waiting: deque[Sequence] = deque()
         self._is_closed = False
         self._changed = threading.Condition()  # guards `_waiting` and `_is_closed`
@@ -145,7 +154,12 @@ class WhisperEngine:
         """What the matrices are in."""
         return self._whisper.model.decoder.token_embedding.weight.dtype
 
-    def check(self, log_mels: np.ndarray | Tensor, durations_s: abc.Sequence[float]) -> None:
+    def check(
+        self,
+        log_mels: np.ndarray | Tensor,
+        durations_s: abc.Sequence[float],
+        languages: abc.Sequence[str | None] = (),
+    ) -> None:
         """Raises WindowError unless the windows are what `transcribe` takes."""
         shape = tuple(log_mels.shape)
         if len(shape) != 3 or shape[2] != N_FRAMES:
@@ -160,10 +174,15 @@ class WhisperEngine:
         for duration_s in durations_s:
             if not 0 <= duration_s <= CHUNK_LENGTH:  # also refuses NaN
                 raise WindowError(f"a window lasts {duration_s:g} s; it must last 0 to {CHUNK_LENGTH} s")
+        for language in languages:
+            try:
+                verified_language(self._whisper.model, language)
+            except UnsupportedLanguageError as error:
+                raise WindowError(str(error)) from None
         if shape[0]:
             _check_range(torch.as_tensor(log_mels))
 
-    def submit(self, window: Window, block: bool = True) -> Future[DecodedWindow]:
+    def submit(self, window: Window, block: bool = True) -> Future[tuple[DecodedPass, ...]]:
         """Queue a window, whose log-mel has been checked.
 
         block : wait while the queue is full, instead of raising EngineBusyError
@@ -171,7 +190,13 @@ class WhisperEngine:
         Cancelling the future takes the window out before the decoder's next step. Its callbacks run on a
         worker's thread, so they must be short. Raises EngineClosedError, EngineBusyError.
         """
-        sequence = Sequence(window)
+        runner = self._workers[0].runner
+        passes = WindowPasses(
+            window, runner.tokenizer.timestamp_begin, runner.max_tokens, self._options.seek, self._enqueue
+        )
+        sequence = passes.first()
+        if sequence is None:
+            return passes.future
         with self._changed:
             self._drop_cancelled()
             if not (block or self._is_closed or self._has_room()):
@@ -181,30 +206,49 @@ class WhisperEngine:
                 raise EngineClosedError("the Whisper engine has been closed")
             self._waiting.append(sequence)
             self._changed.notify_all()
-        return sequence.future
+        return passes.future
 
-    def decode(self, windows: abc.Sequence[Window]) -> list[DecodedWindow]:
-        """What is decoded from each window, in their order. Raises WindowError, EngineClosedError."""
+    def _enqueue(self, sequence: Sequence) -> None:
+        """Queue a window's next pass before all others, whatever the queue holds: the window has been let in."""
+        with self._changed:
+            if not self._is_closed:
+                self._waiting.appendleft(sequence)
+                self._changed.notify_all()
+                return
+        sequence.fail(EngineClosedError(_CLOSED))
+
+    def decode(self, windows: abc.Sequence[Window]) -> list[tuple[DecodedPass, ...]]:
+        """The passes over each window, in their order. Raises WindowError, EngineClosedError."""
         if windows:
             self.check(torch.stack([torch.as_tensor(w.log_mel) for w in windows]), [w.duration_s for w in windows])
+        return self._decode(windows)
+
+    def _decode(self, windows: abc.Sequence[Window]) -> list[tuple[DecodedPass, ...]]:
+        """As `decode`, for windows that have been checked."""
         return [future.result() for future in [self.submit(window) for window in windows]]
 
-    def transcribe(self, log_mels: np.ndarray | Tensor, durations_s: abc.Sequence[float]) -> list[WindowTranscript]:
+    def transcribe(
+        self,
+        log_mels: np.ndarray | Tensor,
+        durations_s: abc.Sequence[float],
+        speech: abc.Sequence[tuple[tuple[float, float], ...] | None] | None = None,
+    ) -> list[WindowTranscript]:
         """Transcribe windows.
 
         log_mels : fp32 [B, n_mels, 3000], openai-whisper's log-mel spectrogram of each window padded to 30 s
         durations_s : seconds of audio in each window, 0 to 30; segments end there at the latest
+        speech : of each window, as `Window` takes it
 
         Raises WindowError, EngineClosedError.
         """
         self.check(log_mels, durations_s)
-        windows = [Window(log_mel, float(s)) for log_mel, s in zip(log_mels, durations_s, strict=True)]
-        futures = [self.submit(window) for window in windows]
-        return [self.transcript(future.result(), w.duration_s) for future, w in zip(futures, windows, strict=True)]
+        spans = speech if speech is not None else [None] * len(durations_s)
+        windows = [Window(mel, float(s), its) for mel, s, its in zip(log_mels, durations_s, spans, strict=True)]
+        return [self.transcript(passes, w) for passes, w in zip(self._decode(windows), windows, strict=True)]
 
-    def transcript(self, decoded: DecodedWindow, duration_s: float) -> WindowTranscript:
-        """The segments and text of a decoded window of this duration."""
-        return transcript(decoded, self._workers[0].runner.tokenizer, duration_s)
+    def transcript(self, passes: abc.Sequence[DecodedPass], window: Window) -> WindowTranscript:
+        """The segments and text of a decoded window."""
+        return transcript(passes, self._workers[0].runner.tokenizer, window.duration_s, window.speech)
 
     def close(self) -> None:
         """Stop decoding; windows that have not been answered raise EngineClosedError."""
@@ -315,3 +359,18 @@ def select_dtype(setting: str, device: torch.device) -> torch.dtype:
     if setting == "fp16" and device.type == "cpu":
         raise ValueError("whisper_dtype 'fp16' needs a GPU; on a CPU use auto, fp32 or bf16")
     return DTYPES[setting]
+
+
+_SPEECH = TypeAdapter(tuple[tuple[float, float], ...])
+
+
+def parse_speech(json: str | bytes) -> tuple[tuple[float, float], ...]:
+    """One `SPEECH` value: a JSON list of [start_s, end_s], in order, within a window. Raises WindowError."""
+    try:
+        spans = _SPEECH.validate_json(json)
+    except ValidationError as error:
+        raise WindowError(f"SPEECH is no JSON list of [start_s, end_s]: {error.errors()[0]['msg']}") from None
+    times_s = [time_s for span in spans for time_s in span]
+    if not all(0 <= earlier <= later <= CHUNK_LENGTH for earlier, later in pairwise([0.0, *times_s])):
+        raise WindowError(f"SPEECH holds {str(json)[:80]}; its times must rise, from 0 to {CHUNK_LENGTH} s")
+    return spans

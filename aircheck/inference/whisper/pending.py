@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.options import DecodedPass
 from aircheck.inference.whisper.decoding.segments import WindowTranscript
 from aircheck.inference.whisper.engine import WhisperEngine, Window
 
@@ -22,7 +22,7 @@ class _Request:
     windows: Sequence[Window]
     answer: Callable[[Answer], None]
     is_cancelled: Callable[[], bool]
-    futures: list[Future[DecodedWindow]] = field(default_factory=list)
+    futures: list[Future[tuple[DecodedPass, ...]]] = field(default_factory=list)
     is_answered: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,8 +89,7 @@ class PendingRequests:
         try:
             decoded = [future.result() for future in request.futures]
             transcripts = [
-                self._engine.transcript(result, window.duration_s)
-                for result, window in zip(decoded, request.windows, strict=True)
+                self._engine.transcript(result, window) for result, window in zip(decoded, request.windows, strict=True)
             ]
         except Exception as error:
             return self._close(request, error)

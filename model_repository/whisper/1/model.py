@@ -10,15 +10,22 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from aircheck.inference.batching import strings
+from aircheck.inference.batching import strings, texts
 from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.decoding.segments import WindowTranscript
-from aircheck.inference.whisper.engine import EngineBusyError, WhisperEngine, Window, WindowError, select_dtype
+from aircheck.inference.whisper.engine import (
+    EngineBusyError,
+    WhisperEngine,
+    Window,
+    WindowError,
+    parse_speech,
+    select_dtype,
+)
 from aircheck.inference.whisper.pending import Answer, PendingRequests
 from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import Settings
-from aircheck_client.schema import Transcript
+from aircheck_client.schema import Span, Transcript
 
 
 class TritonPythonModel:
@@ -44,13 +51,20 @@ class TritonPythonModel:
                 pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("LOG_MEL", "DURATION")
             )
             durations_s = durations_s.ravel().tolist()
+            speech, languages = (
+                texts(pb_utils.get_input_tensor_by_name(request, name).as_numpy()) for name in ("SPEECH", "LANGUAGE")
+            )
             try:
-                self.engine.check(log_mels, durations_s)
+                spans = [parse_speech(one) for one in speech]
+                self.engine.check(log_mels, durations_s, [language or None for language in languages])
             except WindowError as error:
                 _send(sender, _error(str(error), pb_utils.TritonError.INVALID_ARG))
                 continue
             # copies: the request's memory goes back to Triton
-            windows = [Window(log_mel.copy(), s) for log_mel, s in zip(log_mels, durations_s, strict=True)]
+            windows = [
+                Window(log_mel.copy(), duration_s, its, language or None)
+                for log_mel, duration_s, its, language in zip(log_mels, durations_s, spans, languages, strict=True)
+            ]
             self.pending.submit(
                 windows, lambda answer, sender=sender: self._answer(sender, answer), sender.is_cancelled
             )
@@ -80,9 +94,12 @@ class TritonPythonModel:
         return Transcript(
             model=self.engine.name,
             model_version=self.engine.version,
-            language=window.language if window.segments else "",
-            detected_language=window.language,
+            language=window.language,
+            detected_language=window.detected_language,
+            detected_probability=window.detected_probability,
+            speech=tuple(Span(start_s=start_s, end_s=end_s) for start_s, end_s in window.speech or ()),
             segments=window.segments,
+            n_dropped=window.n_dropped,
         )
 
 

@@ -39,6 +39,9 @@ class DecodingOptions:
     # most tokens generated in a window; None is half the text context (224), the longest seen in training
     max_tokens: int | None = None
 
+    # decode on where a text ends before the speech does, as `whisper.transcribe` does
+    seek: bool = True
+
     # also find when each word is spoken, at the cost of one more pass of the decoder over each window's text
     word_timestamps: bool = False
 
@@ -80,6 +83,8 @@ class DecodedWindow:
     avg_logprob : mean log-probability of the sampled tokens, the end of text included
     no_speech_prob : probability of <|nospeech|> in the first position
     temperature : the one at which these tokens were generated
+    detected_language, detected_probability : the likeliest one, whichever was asked for; of an English-only model
+        English for certain
     words : where they were asked for
     """
 
@@ -89,11 +94,21 @@ class DecodedWindow:
     no_speech_prob: float
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
+    detected_language: str = ""
+    detected_probability: float = 0.0
 
     @property
     def is_silent(self) -> bool:
         """Likely no speech, and the text that was decoded all the same is unlikely (whisper/transcribe.py)."""
         return self.no_speech_prob > NO_SPEECH_THRESHOLD and not self.avg_logprob > LOGPROB_THRESHOLD
+
+
+@dataclass(frozen=True)
+class DecodedPass:
+    """What was decoded from a window from `offset_s` seconds on; timestamps count from there."""
+
+    offset_s: float
+    decoded: DecodedWindow
 
 
 def verified_language(model: Whisper, language: str | None) -> str | None:

@@ -7,28 +7,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from whisper.audio import HOP_LENGTH, SAMPLE_RATE
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
-from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.options import DecodedPass
+from aircheck.inference.whisper.decoding.seek import TIME_PRECISION_S, Speech
 from aircheck_client.schema import Segment, Word
 
-TIME_PRECISION_S = 2 * HOP_LENGTH / SAMPLE_RATE  # 0.02 s a timestamp token: the encoder halves the mel's frame rate
+DECIMALS = 4
+"""Of times and scores: what is left of them does not tell apart."""
+
+_TOLERANCE_S = 0.5  # that Whisper's timestamps may miss speech by
 
 
 @dataclass(frozen=True)
 class WindowTranscript:
     """The transcript of one window.
 
-    text : of all segments, in order
     segments : times in seconds from the window's start, within its duration
-    language : ISO 639-1 code, given or detected
+    language : ISO 639-1 code, given or detected; empty where there are no words
+    detected_language, detected_probability : the likeliest one, whichever was asked for; empty where nobody speaks
+    speech : start and end, in seconds, of each stretch in which somebody speaks; None where that is not known
+    n_dropped : segments left out, since nobody speaks where they lie
     """
 
-    text: str
-    segments: tuple[Segment, ...]
-    language: str
+    segments: tuple[Segment, ...] = ()
+    language: str = ""
+    detected_language: str = ""
+    detected_probability: float = 0.0
+    speech: Speech | None = None
+    n_dropped: int = 0
+
+    @property
+    def text(self) -> str:
+        """Of all segments, in order."""
+        return " ".join(segment.text for segment in self.segments)
 
 
 @dataclass(frozen=True)
@@ -38,45 +51,78 @@ class _Span:
     tokens: Sequence[int]
 
 
-def transcript(window: DecodedWindow, tokenizer: Tokenizer, duration_s: float) -> WindowTranscript:
-    """The segments and text of a decoded window of `duration_s` seconds; empty if it is silent.
+def transcript(
+    passes: Sequence[DecodedPass], tokenizer: Tokenizer, duration_s: float, speech: Speech | None = None
+) -> WindowTranscript:
+    """The segments of a window of `duration_s` seconds from the passes over it.
 
-    Every segment carries the confidence of its window: that is what openai-whisper measures.
+    Text of which no part lies in or beside speech is left out: Whisper writes words into noise and music.
     """
+    if not passes:
+        return WindowTranscript(speech=speech)
+    segments = [segment for one in passes for segment in _segments(one, tokenizer, duration_s, speech)]
+    kept = tuple(segment for segment in segments if speech is None or _is_beside(segment, speech))
+    first = passes[0].decoded
+    return WindowTranscript(
+        segments=kept,
+        language=first.language if kept else "",
+        detected_language=first.detected_language,
+        detected_probability=round(first.detected_probability, DECIMALS),
+        speech=speech,
+        n_dropped=len(segments) - len(kept),
+    )
+
+
+def _segments(one: DecodedPass, tokenizer: Tokenizer, duration_s: float, speech: Speech | None) -> list[Segment]:
+    """Every segment carries the confidence of its pass: that is what openai-whisper measures."""
+    window, offset_s = one.decoded, one.offset_s
     if window.is_silent:
-        return WindowTranscript("", (), window.language)
-    spans = split(window.tokens, tokenizer.timestamp_begin, duration_s)
+        return []
+    end_s = min(duration_s, speech[-1][1]) if speech else duration_s
+    spans = split(window.tokens, tokenizer.timestamp_begin, end_s - offset_s)
     texts = [tokenizer.decode([t for t in span.tokens if t < tokenizer.eot]) for span in spans]
-    text = "".join(texts).strip()
-    ratio = compression_ratio(text)
-    words = _words(window, [sum(t < tokenizer.eot for t in span.tokens) for span in spans])
-    segments = tuple(
+    ratio = compression_ratio("".join(texts).strip())
+    words = _words(one, [sum(t < tokenizer.eot for t in span.tokens) for span in spans])
+    return [
         Segment(
-            start_s=min(span.start_s, duration_s),
-            end_s=min(span.end_s, duration_s),
-            text=segment_text.strip(),
-            avg_logprob=window.avg_logprob,
-            no_speech_prob=window.no_speech_prob,
-            compression_ratio=ratio,
+            start_s=round(min(offset_s + span.start_s, duration_s), DECIMALS),
+            end_s=round(min(offset_s + span.end_s, duration_s), DECIMALS),
+            text=text.strip(),
+            language=window.language,
+            avg_logprob=round(window.avg_logprob, DECIMALS),
+            no_speech_prob=round(window.no_speech_prob, DECIMALS),
+            compression_ratio=round(ratio, DECIMALS),
             temperature=window.temperature,
             words=segment_words,
         )
-        for span, segment_text, segment_words in zip(spans, texts, words, strict=True)
-        if segment_text.strip()
+        for span, text, segment_words in zip(spans, texts, words, strict=True)
+        if text.strip()
+    ]
+
+
+def _is_beside(segment: Segment, speech: Speech) -> bool:
+    return any(
+        segment.start_s < end_s + _TOLERANCE_S and segment.end_s > start_s - _TOLERANCE_S for start_s, end_s in speech
     )
-    return WindowTranscript(text, segments, window.language)
 
 
-def _words(window: DecodedWindow, n_tokens: Sequence[int]) -> list[tuple[Word, ...]]:
+def _words(one: DecodedPass, n_tokens: Sequence[int]) -> list[tuple[Word, ...]]:
     """The words of each segment, given how many text tokens it has; as whisper/timing.py deals them out."""
-    left = deque(window.words)
+    left = deque(one.decoded.words)
     dealt = []
     for n_wanted in n_tokens:
         own: list[Word] = []
         while left and n_wanted > 0:
             word = left.popleft()
             n_wanted -= word.n_tokens
-            own.append(Word(text=word.text, start_s=word.start_s, end_s=word.end_s, probability=word.probability))
+            own.append(
+                Word(
+                    text=word.text,
+                    start_s=round(one.offset_s + word.start_s, DECIMALS),
+                    end_s=round(one.offset_s + word.end_s, DECIMALS),
+                    probability=round(word.probability, DECIMALS),
+                )
+            )
         dealt.append(tuple(own))
     return dealt
 
@@ -84,8 +130,8 @@ def _words(window: DecodedWindow, n_tokens: Sequence[int]) -> list[tuple[Word, .
 def split(tokens: Sequence[int], timestamp_begin: int, duration_s: float) -> list[_Span]:
     """Cut tokens between consecutive timestamps.
 
-    Text after the last pair that has no closing timestamp runs to the window's end. `whisper.transcribe` leaves it out
-    there and decodes again from its start; here windows are decoded once, and text must not get lost.
+    Text after the last pair that has no closing timestamp runs to the end, `duration_s`. `whisper.transcribe` leaves it
+    out there and decodes again from its start; so does `seek.py` where that promises more.
     """
     is_timestamp = [token >= timestamp_begin for token in tokens]
     cuts = [i + 1 for i, (this, following) in enumerate(pairwise(is_timestamp)) if this and following]

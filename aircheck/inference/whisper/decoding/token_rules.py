@@ -23,6 +23,8 @@ from whisper.tokenizer import Tokenizer
 from aircheck.inference.whisper.decoding.sampling import gumbel_noise
 
 NEG_INF = float("-inf")
+DETECT = -1
+"""Instead of a language's token."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class SlotState:
 
     tokens : int64, the last one given or generated: the next step's input
     positions : int64, where in the text that token stands
-    languages : int64, token of the language, given or detected
+    languages : int64, token of the language, given or detected; negative until it is detected
+    detected, detected_probs : int64 and fp32, the likeliest language's token, whichever was given, and its probability
     temperatures : fp32
     last_is_timestamp, penultimate_is_timestamp : bool, of what was generated; both true before anything is
     latest_timestamps : int64, position in the timestamp region
@@ -42,6 +45,8 @@ class SlotState:
     tokens: Tensor
     positions: Tensor
     languages: Tensor
+    detected: Tensor
+    detected_probs: Tensor
     temperatures: Tensor
     last_is_timestamp: Tensor
     penultimate_is_timestamp: Tensor
@@ -51,11 +56,20 @@ class SlotState:
 
     @classmethod
     def create(cls, n_slots: int, device: torch.device) -> SlotState:
-        def of(dtype: torch.dtype) -> Tensor:
-            return torch.zeros(n_slots, dtype=dtype, device=device)
-
-        whole, real, flag = torch.int64, torch.float32, torch.bool
-        return cls(of(whole), of(whole), of(whole), of(real), of(flag), of(flag), of(whole), of(real), of(real))
+        whole, flag = torch.int64, torch.bool
+        dtypes = {
+            "tokens": whole,
+            "positions": whole,
+            "languages": whole,
+            "detected": whole,
+            "last_is_timestamp": flag,
+            "penultimate_is_timestamp": flag,
+            "latest_timestamps": whole,
+        }
+        names = [field.name for field in fields(cls)]
+        return cls(
+            **{name: torch.zeros(n_slots, dtype=dtypes.get(name, torch.float32), device=device) for name in names}
+        )
 
     def move(self, source: int, target: int) -> None:
         for field in fields(self):
@@ -74,7 +88,7 @@ class TokenRules:
         n_audio_ctx: int,
         n_positions: int,
         max_initial_timestamp_s: float,
-        detects_language: bool,
+        is_multilingual: bool,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -91,15 +105,20 @@ class TokenRules:
         self._suppressed = torch.tensor(suppressed_tokens(tokenizer), device=device)
         self._timestamps = torch.arange(self._n_timestamps, device=device)
         self._prompt = torch.tensor(tokenizer.sot_sequence, device=device)
-        self._language_tokens = torch.tensor(tokenizer.all_language_tokens, device=device) if detects_language else None
+        self._language_tokens = torch.tensor(tokenizer.all_language_tokens, device=device) if is_multilingual else None
 
-    def start(self, state: SlotState, slots: Sequence[int], temperatures: Sequence[float]) -> None:
-        """Let these slots begin with the start-of-transcript token."""
+    def start(
+        self, state: SlotState, slots: Sequence[int], temperatures: Sequence[float], languages: Sequence[int]
+    ) -> None:
+        """Let these slots begin with the start-of-transcript token.
+
+        languages : tokens; DETECT to transcribe in the likeliest one
+        """
         device = state.tokens.device
         where = torch.tensor(slots, device=device)
         state.tokens[where] = self._prompt[0]
         state.positions[where] = 0
-        state.languages[where] = self._prompt[min(1, self.n_prompt - 1)]
+        state.languages[where] = torch.tensor(languages, device=device)
         state.temperatures[where] = torch.tensor(temperatures, device=device)
         state.last_is_timestamp[where] = True
         state.penultimate_is_timestamp[where] = True
@@ -115,8 +134,9 @@ class TokenRules:
         starting : int64, a superset of the slots that are at the start token; None if there are none
         sampling : int64, a superset of the slots that are above temperature 0; None if there are none
 
-        Updates the state and returns the step's report, fp32 [4, n]: token, sum of log-probabilities, no-speech
-        probability and language token of each slot (token ids are exact in fp32).
+        Updates the state and returns the step's report, fp32 [6, n]: token, sum of log-probabilities, no-speech
+        probability, language token, the detected language's token and its probability of each slot (token ids are
+        exact in fp32).
         """
         n = len(logits)
         positions, last, penultimate = state.positions[:n], state.last_is_timestamp, state.penultimate_is_timestamp
@@ -171,7 +191,16 @@ class TokenRules:
             is_timestamp & ~prompted, tokens - self.timestamp_begin, state.latest_timestamps[:n]
         )
         positions.add_(1).clamp_(max=self._n_positions - 1)
-        return torch.stack([tokens.float(), state.sum_logprobs[:n], state.no_speech_probs[:n], state.languages[:n]])
+        return torch.stack(
+            [
+                tokens.float(),
+                state.sum_logprobs[:n],
+                state.no_speech_probs[:n],
+                state.languages[:n],
+                state.detected[:n],
+                state.detected_probs[:n],
+            ]
+        )
 
     def _detect(self, logits: Tensor, state: SlotState, slots: Tensor) -> None:
         """The logits of the start token hold the no-speech probability and the language."""
@@ -179,8 +208,11 @@ class TokenRules:
         no_speech = first.softmax(dim=-1)[:, self._no_speech]
         state.no_speech_probs[slots] = torch.where(at_start, no_speech, state.no_speech_probs[slots])
         if self._language_tokens is not None:
-            detected = self._language_tokens[first[:, self._language_tokens].argmax(dim=-1)]
-            state.languages[slots] = torch.where(at_start, detected, state.languages[slots])
+            probability, index = first[:, self._language_tokens].softmax(dim=-1).max(dim=-1)
+            detected, known = self._language_tokens[index], state.languages[slots]
+            state.detected[slots] = torch.where(at_start, detected, state.detected[slots])
+            state.detected_probs[slots] = torch.where(at_start, probability, state.detected_probs[slots])
+            state.languages[slots] = torch.where(at_start & (known < 0), detected, known)
 
     def _sample(self, logits: Tensor, state: SlotState, slots: Tensor, tokens: Tensor, best: Tensor) -> None:
         """Draw from softmax(logits / temperature) by the Gumbel-max trick, for the slots above temperature 0.

@@ -16,7 +16,7 @@ from aircheck.inference.whisper.decoding.decoder import LENGTH_MULTIPLE, StepDec
 from aircheck.inference.whisper.decoding.encoder import WindowEncoder
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions, Word, verified_language
-from aircheck.inference.whisper.decoding.token_rules import SlotState, TokenRules
+from aircheck.inference.whisper.decoding.token_rules import DETECT, SlotState, TokenRules
 from aircheck.inference.whisper.decoding.word_timestamps import align
 
 
@@ -33,7 +33,7 @@ class EncodedWindow:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step chose, [4, n] (`TokenRules.choose`).
+    """What a step chose, [6, n] (`TokenRules.choose`).
 
     copied : passed when it has reached the host; None where it is there already
     """
@@ -42,7 +42,7 @@ class StepReport:
     copied: torch.cuda.Event | None = None
 
     def rows(self) -> list[list[float]]:
-        """Per slot: token, sum of log-probabilities, no-speech probability, language token."""
+        """Per slot: token, sum of log-probabilities, no-speech probability, language, detected one, its probability."""
         if self.copied is not None:
             self.copied.synchronize()
         return self.chosen.T.tolist()
@@ -96,6 +96,7 @@ class ModelRunner:
         self._n_positions = n_positions(dims, self.n_prompt + self.max_tokens)
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
         self._model = model
+        self.is_multilingual = model.is_multilingual
         self._encoder = encoder or WindowEncoder(model.encoder)
         self._decoder = decoder or StepDecoder(model.decoder)
         self._cache = KVCache(dims, n_slots, self._n_positions, self._dtype, self.device)
@@ -106,15 +107,21 @@ class ModelRunner:
             n_audio_ctx=dims.n_audio_ctx,
             n_positions=self._n_positions,
             max_initial_timestamp_s=options.max_initial_timestamp_s,
-            detects_language=model.is_multilingual and language is None,
+            is_multilingual=model.is_multilingual,
             seed=options.seed,
             device=self.device,
         )
+        codes = zip(self.tokenizer.all_language_codes, self.tokenizer.all_language_tokens, strict=True)
+        self._language_tokens = dict(codes)
         self._languages = dict(zip(self.tokenizer.all_language_tokens, self.tokenizer.all_language_codes, strict=True))
 
     def language(self, token: int) -> str:
         """ISO 639-1 code of a language token; an English-only model has none, and its texts are English."""
         return self._languages[token] if self._model.is_multilingual else "en"
+
+    def _language_token(self, code: str | None) -> int:
+        code = code or self.options.language
+        return DETECT if code is None else self._language_tokens.get(code, DETECT)
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
         """Log-mels [n_mels, 3000] to what the decoder looks up."""
@@ -127,11 +134,14 @@ class ModelRunner:
         """Put a window into a slot; `start` lets it begin."""
         self._cache.fill(slot, window.cross_kv)
 
-    def start(self, slots: Sequence[int], temperatures: Sequence[float]) -> None:
-        """Let the windows in these slots begin their texts, or begin them anew."""
+    def start(self, slots: Sequence[int], temperatures: Sequence[float], languages: Sequence[str | None]) -> None:
+        """Let the windows in these slots begin their texts, or begin them anew.
+
+        languages : ISO 639-1 codes; None is the options' language, or detected
+        """
         for slot in slots:
             self._cache.clear(slot)
-        self._rules.start(self._state, slots, temperatures)
+        self._rules.start(self._state, slots, temperatures, [self._language_token(code) for code in languages])
 
     def move(self, source: int, target: int, length: int) -> None:
         """Let a window that has been fed `length` tokens go on in another slot."""

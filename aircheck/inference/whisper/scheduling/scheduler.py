@@ -139,7 +139,8 @@ class Scheduler:
     def _start(self, sequences: list[Sequence]) -> None:
         if sequences:
             temperatures = [self._options.temperatures[sequence.attempt] for sequence in sequences]
-            self.runner.start([sequence.slot for sequence in sequences], temperatures)
+            languages = [sequence.window.language for sequence in sequences]
+            self.runner.start([sequence.slot for sequence in sequences], temperatures, languages)
 
     def _compact(self) -> None:
         """Move the last sequences into the free slots that none was waiting for: slots in use are a prefix."""
@@ -193,13 +194,23 @@ class Scheduler:
         most = self.runner.max_tokens
         return most if sequence.window.max_tokens is None else min(most, sequence.window.max_tokens)
 
-    def _result(self, sequence: Sequence, sum_logprob: float, no_speech_prob: float, language: float) -> DecodedWindow:
+    def _result(
+        self,
+        sequence: Sequence,
+        sum_logprob: float,
+        no_speech_prob: float,
+        language: float,
+        detected: float,
+        detected_probability: float,
+    ) -> DecodedWindow:
         return DecodedWindow(
             tokens=tuple(sequence.tokens),
             language=self.runner.language(int(language)),
             avg_logprob=sum_logprob / (len(sequence.tokens) + 1),
             no_speech_prob=no_speech_prob,
             temperature=self._options.temperatures[sequence.attempt],
+            detected_language=self.runner.language(int(detected)),
+            detected_probability=detected_probability if self.runner.is_multilingual else 1.0,
         )
 
     def _answer(self, ended: list[tuple[Sequence, DecodedWindow]]) -> None:

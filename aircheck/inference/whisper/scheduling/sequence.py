@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -17,23 +19,29 @@ class Window:
 
     log_mel : fp32 [n_mels, 3000], openai-whisper's log-mel spectrogram, padded to 30 s
     duration_s : seconds of audio in it
-    max_tokens : most tokens to generate, where it is to be fewer than the options allow
+    speech : start and end, in seconds, of each stretch in which somebody speaks; None where that is not known. A window
+        without speech is not decoded, and text outside of speech does not count.
+    language : ISO 639-1 code to transcribe in; None is the options', or detected
+    max_tokens : most tokens to generate in a pass, where it is to be fewer than the options allow
     """
 
     log_mel: np.ndarray | Tensor
     duration_s: float
+    speech: tuple[tuple[float, float], ...] | None = None
+    language: str | None = None
     max_tokens: int | None = None
 
 
 @dataclass(eq=False)
 class Sequence:
-    """A window in flight, with the tokens that are being generated for it.
+    """A pass over a window in flight, with the tokens that are being generated for it.
 
     Cancelling the future takes it out before the next step.
     """
 
     window: Window
-    future: Future[DecodedWindow] = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=Future)
+    on_result: Callable[[DecodedWindow], None] | None = None  # takes the result; None is the future's own
     slot: int = -1
     attempt: int = 0  # index into the temperatures
     position: int = 0  # tokens that this attempt has fed to the decoder
@@ -45,7 +53,9 @@ class Sequence:
 
     def finish(self, result: DecodedWindow) -> None:
         """Answer, unless it has been cancelled."""
-        if self.future.set_running_or_notify_cancel():
+        if self.on_result is not None:
+            self.on_result(result)
+        elif self.future.set_running_or_notify_cancel():
             self.future.set_result(result)
 
     def fail(self, error: Exception) -> None:
