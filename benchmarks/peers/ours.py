@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from aircheck.inference.whisper.decoding.encoder import WindowEncoder
-from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
+from aircheck.inference.whisper.decoding.options import DecodedPass, DecodingOptions
 from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
 from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
@@ -32,7 +32,7 @@ class Ours:
         self._variant, self._slots, self._threads = variant, setup.slots, setup.threads
         dtype = torch.float32 if variant == "int8" else DTYPES[setup.dtype]
         self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), dtype)
-        self._engine = self._start(DecodingOptions(language="en", temperatures=(0.0,)))
+        self._engine = self._start(DecodingOptions(language="en", temperatures=(0.0,), seek=False))
         self.notes: tuple[str, ...] = ()
         if variant == "static":
             self.notes = ("each batch of `slots` windows is waited for before the next is sent",)
@@ -41,7 +41,7 @@ class Ours:
         limits: Sequence[int | None] = lengths if lengths is not None else [None] * len(log_mels)
         # static: a batch is waited for before the next is sent; in flight: all are sent, as fast as they are taken
         size = self._slots if self._variant == "static" else len(log_mels)
-        found: list[DecodedWindow] = []
+        found: list[tuple[DecodedPass, ...]] = []
         for part in batches(len(log_mels), size):
             sent = [
                 self._engine.submit(Window(torch.from_numpy(np.array(log_mel)), _WINDOW_S, max_tokens=limit))
@@ -63,7 +63,8 @@ class Ours:
             self._loaded, options, n_slots=self._slots, quantization=quantization, threads=self._threads
         )
 
-    def _decoded(self, window: DecodedWindow) -> Decoded:
+    def _decoded(self, passes: tuple[DecodedPass, ...]) -> Decoded:
+        window = passes[0].decoded  # one pass a window, as the other engines decode it
         tokenizer = self._loaded.tokenizer
         text = tokenizer.decode([token for token in window.tokens if token < tokenizer.eot])
         return Decoded(text.strip(), len(window.tokens), window.avg_logprob, window.no_speech_prob)

@@ -56,7 +56,7 @@ def model() -> Whisper:
 @pytest.mark.parametrize("sampling", [[], [0]], ids=["greedy", "sampling"])
 def test_what_a_captured_step_reads_lives_as_long_as_the_step(model: Whisper, sampling: list[int]) -> None:
     runner = WatchedRunner(model, DecodingOptions(), n_slots=4)
-    runner.start([0, 1], [0.5, 0.0])
+    runner.start([0, 1], [0.5, 0.0], [None, None])
     runner.step([0, 0], sampling)
     gc.collect()
     assert len(runner.inputs.read) > 30

@@ -8,7 +8,7 @@ from torch import Tensor
 from whisper.decoding import ApplyTimestampRules, GreedyDecoder, SuppressBlank, SuppressTokens
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from aircheck.inference.whisper.decoding.token_rules import SlotState, TokenRules, suppressed_tokens
+from aircheck.inference.whisper.decoding.token_rules import DETECT, SlotState, TokenRules, suppressed_tokens
 from support.whisper_models import CPU
 
 N_STEPS = 40
@@ -53,19 +53,19 @@ def test_choices_are_openai_whispers(multilingual: bool, spread: float) -> None:
         n_audio_ctx=1500,
         n_positions=448,
         max_initial_timestamp_s=1.0,
-        detects_language=False,
+        is_multilingual=multilingual,
         seed=0,
         device=CPU,
     )
     state = SlotState.create(N_ROWS + 2, CPU)
-    rules.start(state, range(N_ROWS), [0.0] * N_ROWS)
+    rules.start(state, range(N_ROWS), [0.0] * N_ROWS, [tokenizer.sot_sequence[1] if multilingual else DETECT] * N_ROWS)
     for token in tokenizer.sot_sequence[1:]:
         given = rules.choose(torch.randn(N_ROWS, n_vocab, generator=generator), state)[0]
         assert given.tolist() == [token] * N_ROWS, "the prompt is given, not chosen"
     tokens, sums = [], torch.zeros(N_ROWS)
     for step in steps:
         over = torch.stack([torch.zeros(N_ROWS), *tokens]).eq(tokenizer.eot).any(dim=0)
-        said, so_far, _, _ = rules.choose(step.clone(), state)
+        said, so_far, *_ = rules.choose(step.clone(), state)
         tokens.append(said.masked_fill(over, tokenizer.eot))
         sums = torch.where(over, sums, so_far)
 

@@ -86,7 +86,7 @@ def test_a_limit_on_tokens_is_openai_whispers_sample_len(embedded: LoadedWhisper
     for window, result in zip(decoded(embedded.model, windows[:3], max_tokens=7), expected, strict=True):
         assert_same(window, result)
     limits = [3, None, 5]
-    lines = [Window(log_mel, 30.0, limit) for log_mel, limit in zip(windows, limits, strict=False)]
+    lines = [Window(log_mel, 30.0, max_tokens=limit) for log_mel, limit in zip(windows, limits, strict=False)]
     lengths = [len(window.tokens) for window in scheduler(embedded.model).decode(lines)]
     assert lengths == [3, len(reference(embedded.model, windows[1:2], language="en")[0].tokens), 5]
 

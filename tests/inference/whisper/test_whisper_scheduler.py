@@ -92,7 +92,7 @@ def test_every_window_is_answered_once_and_as_if_it_were_alone(
     answers: dict[Sequence, int] = {}
     pending = []
     for wait, row, limit, patience in arrivals:
-        sequence = Sequence(Window(log_mels[row], 30.0, limit))
+        sequence = Sequence(Window(log_mels[row], 30.0, max_tokens=limit))
         sequence.future.add_done_callback(
             lambda _, sequence=sequence: answers.update({sequence: answers.get(sequence, 0) + 1})
         )
@@ -126,7 +126,7 @@ def test_a_long_window_does_not_hold_up_short_ones(model: Whisper, log_mels: Ten
     scheduler = Scheduler(runner_of(ModelRunner, model, 2))
     ended: list[str] = []
     for name, limit in (("long", 60), *((f"short {i}", 4) for i in range(5))):
-        sequence = Sequence(Window(log_mels[2], 30.0, limit))
+        sequence = Sequence(Window(log_mels[2], 30.0, max_tokens=limit))
         sequence.future.add_done_callback(lambda _, name=name: ended.append(name))
         scheduler.submit(sequence)
     while not scheduler.is_idle:
@@ -136,7 +136,7 @@ def test_a_long_window_does_not_hold_up_short_ones(model: Whisper, log_mels: Ten
 
 def test_a_cancelled_window_leaves_its_slot_before_the_next_step(model: Whisper, log_mels: Tensor) -> None:
     scheduler = Scheduler(runner_of(ModelRunner, model, 1))
-    first, second = (Sequence(Window(log_mels[2], 30.0, 50)) for _ in range(2))
+    first, second = (Sequence(Window(log_mels[2], 30.0, max_tokens=50)) for _ in range(2))
     scheduler.submit(first)
     scheduler.submit(second)
     scheduler.iterate()
@@ -151,7 +151,7 @@ def test_a_fault_reaches_every_window_and_the_next_one_works(
 ) -> None:
     runner = runner_of(ModelRunner, model, 1)
     scheduler = Scheduler(runner)
-    sequences = [Sequence(Window(log_mel, 30.0, 9)) for log_mel in log_mels[:3]]
+    sequences = [Sequence(Window(log_mel, 30.0, max_tokens=9)) for log_mel in log_mels[:3]]
     for sequence in sequences:
         scheduler.submit(sequence)
     scheduler.iterate()
@@ -160,7 +160,7 @@ def test_a_fault_reaches_every_window_and_the_next_one_works(
         with pytest.raises(RuntimeError, match="out of memory"):
             sequence.future.result(timeout=0)
     assert scheduler.is_idle
-    (result,) = scheduler.decode([Window(log_mels[1], 30.0, 9)])
+    (result,) = scheduler.decode([Window(log_mels[1], 30.0, max_tokens=9)])
     assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens
 
 
@@ -171,7 +171,7 @@ def test_whatever_raises_on_the_way_no_window_is_lost(
 ) -> None:
     runner = runner_of(kind, model, 2)
     scheduler = Scheduler(runner)
-    sequences = [Sequence(Window(log_mel, 30.0, 9)) for log_mel in log_mels[:5]]
+    sequences = [Sequence(Window(log_mel, 30.0, max_tokens=9)) for log_mel in log_mels[:5]]
     for sequence in sequences:
         scheduler.submit(sequence)
 
@@ -186,7 +186,7 @@ def test_whatever_raises_on_the_way_no_window_is_lost(
     for sequence in sequences:
         with pytest.raises(RuntimeError, match="out of memory"):
             sequence.future.result(timeout=0)
-    (result,) = scheduler.decode([Window(log_mels[1], 30.0, 9)])
+    (result,) = scheduler.decode([Window(log_mels[1], 30.0, max_tokens=9)])
     assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens
 
 
@@ -201,8 +201,8 @@ def test_a_window_whose_values_overflow_fails_alone(
 ) -> None:
     """NaN must stay neither beside its neighbours nor in its slot, for the next window or for one that moves there."""
     scheduler = Scheduler(runner_of(kind, model, n_slots))
-    broken = [Sequence(Window(torch.full((80, 3000), float("nan")), 30.0, 9)) for _ in range(2)]
-    sound = [Sequence(Window(log_mels[row], 30.0, 9 + row)) for row in range(N_WINDOWS)]
+    broken = [Sequence(Window(torch.full((80, 3000), float("nan")), 30.0, max_tokens=9)) for _ in range(2)]
+    sound = [Sequence(Window(log_mels[row], 30.0, max_tokens=9 + row)) for row in range(N_WINDOWS)]
     for sequence in [sound[0], *broken, *sound[1:]]:
         scheduler.submit(sequence)
     while not scheduler.is_idle:
@@ -219,15 +219,15 @@ def test_a_slot_is_clean_when_it_is_taken_and_when_a_window_moves_there(model: W
     runner = runner_of(ModelRunner, model, 2)
     for slot, encoded in enumerate(runner.encode(list(log_mels[:2]))):
         runner.admit(slot, encoded)
-        runner.start([slot], [0.0])
+        runner.start([slot], [0.0], [None])
     expected = runner.step([0, 0], []).rows()
     for how in ("taken", "moved to"):
         runner._cache.self_kv.fill_(float("nan"))
         runner.admit(1, runner.encode([log_mels[1]])[0])
-        runner.start([1], [0.0])
+        runner.start([1], [0.0], [None])
         if how == "moved to":
             runner.move(1, 0, 0)
         assert runner._cache.self_kv[:, :, 0 if how == "moved to" else 1].isfinite().all(), how
     runner.admit(1, runner.encode([log_mels[0]])[0])
-    runner.start([0, 1], [0.0, 0.0])
+    runner.start([0, 1], [0.0, 0.0], [None, None])
     assert runner.step([0, 0], []).rows() == expected[::-1]

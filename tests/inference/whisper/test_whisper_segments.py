@@ -15,7 +15,7 @@ from whisper.model import ModelDimensions
 from whisper.tokenizer import get_tokenizer
 from whisper.utils import compression_ratio
 
-from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.options import DecodedPass, DecodedWindow
 from aircheck.inference.whisper.decoding.segments import transcript
 
 TOKENIZER = get_tokenizer(False, num_languages=99)
@@ -71,7 +71,7 @@ def window_tokens(draw: st.DrawFn, closed: bool) -> list[int]:
 
 def segments_of(decoded: DecodingResult, duration_s: float) -> list[tuple[float, float, str]]:
     window = DecodedWindow(tuple(decoded.tokens), "en", decoded.avg_logprob, decoded.no_speech_prob)
-    return [(s.start_s, s.end_s, s.text) for s in transcript(window, TOKENIZER, duration_s).segments]
+    return [(s.start_s, s.end_s, s.text) for s in transcript([DecodedPass(0.0, window)], TOKENIZER, duration_s).segments]
 
 
 def clipped(segment: dict, duration_s: float) -> tuple[object, object, str]:
@@ -113,19 +113,51 @@ def test_a_window_is_silent_when_openai_whisper_says_so(avg_logprob: float, no_s
 
 def test_a_silent_window_says_nothing() -> None:
     window = DecodedWindow((BEGIN, *WORDS[1], BEGIN + 100), "en", avg_logprob=-3.0, no_speech_prob=0.9)
-    said = transcript(window, TOKENIZER, 5.0)
-    assert (said.text, said.segments, said.language) == ("", (), "en")
+    made = transcript([DecodedPass(0.0, window)], TOKENIZER, 5.0)
+    assert (made.text, made.segments, made.language) == ("", (), "")
 
 
 def test_segments_carry_the_confidence_of_their_window() -> None:
     loop = [token for _ in range(40) for token in WORDS[1]]
     window = DecodedWindow((BEGIN, *loop, BEGIN + 500, BEGIN + 500, *WORDS[0], BEGIN + 600), "en", -0.7, 0.2)
-    said = transcript(window, TOKENIZER, 30.0)
-    assert len(said.segments) == 2
-    for segment in said.segments:
+    made = transcript([DecodedPass(0.0, window)], TOKENIZER, 30.0)
+    assert len(made.segments) == 2
+    for segment in made.segments:
         assert (segment.avg_logprob, segment.no_speech_prob, segment.temperature) == (-0.7, 0.2, 0.0)
-        assert segment.compression_ratio == compression_ratio(said.text) > 2.4
+        assert segment.compression_ratio == pytest.approx(compression_ratio(made.text), abs=1e-4)
+        assert segment.compression_ratio > 2.4
 
 
 def test_a_window_of_timestamps_alone_has_no_segments() -> None:
     assert segments_of(result([BEGIN, BEGIN + 50]), 5.0) == []
+
+
+def closed(start_s: float, end_s: float, words: list[int]) -> DecodedWindow:
+    tokens = (BEGIN + round(start_s / 0.02), *words, BEGIN + round(end_s / 0.02))
+    return DecodedWindow(tokens, "en", -0.3, 0.1, detected_language="nl", detected_probability=0.6)
+
+
+def test_times_of_a_later_pass_count_from_the_windows_start() -> None:
+    passes = [DecodedPass(0.0, closed(0, 4, WORDS[0])), DecodedPass(11.0, closed(0, 3, WORDS[1]))]
+    made = transcript(passes, TOKENIZER, 14.5)
+    assert [(s.start_s, s.end_s) for s in made.segments] == [(0.0, 4.0), (11.0, 14.0)]
+    assert made.text == " ".join(segment.text for segment in made.segments)
+
+
+def test_text_where_nobody_speaks_is_dropped_and_counted() -> None:
+    passes = [DecodedPass(0.0, closed(0, 4, WORDS[0])), DecodedPass(20.0, closed(0, 3, WORDS[1]))]
+    made = transcript(passes, TOKENIZER, 30.0, [(1.0, 4.2)])
+    assert [(s.start_s, s.end_s) for s in made.segments] == [(0.0, 4.0)]
+    assert made.n_dropped == 1
+
+
+def test_a_window_without_words_has_no_language_but_says_what_was_detected() -> None:
+    made = transcript([DecodedPass(0.0, closed(0, 4, WORDS[0]))], TOKENIZER, 30.0, [(20.0, 22.0)])
+    assert (made.language, made.segments, made.n_dropped) == ("", (), 1)
+    assert (made.detected_language, made.detected_probability) == ("nl", 0.6)
+
+
+def test_a_text_without_an_end_ends_with_the_speech() -> None:
+    window = DecodedWindow((BEGIN, *WORDS[0]), "en", -0.3, 0.1)
+    (segment,) = transcript([DecodedPass(2.0, window)], TOKENIZER, 30.0, [(2.2, 9.5)]).segments
+    assert (segment.start_s, segment.end_s) == (2.0, 9.5)
