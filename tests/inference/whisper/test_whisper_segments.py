@@ -71,7 +71,9 @@ def window_tokens(draw: st.DrawFn, closed: bool) -> list[int]:
 
 def segments_of(decoded: DecodingResult, duration_s: float) -> list[tuple[float, float, str]]:
     window = DecodedWindow(tuple(decoded.tokens), "en", decoded.avg_logprob, decoded.no_speech_prob)
-    return [(s.start_s, s.end_s, s.text) for s in transcript([DecodedPass(0.0, window)], TOKENIZER, duration_s).segments]
+    return [
+        (s.start_s, s.end_s, s.text) for s in transcript([DecodedPass(0.0, window)], TOKENIZER, duration_s).segments
+    ]
 
 
 def clipped(segment: dict, duration_s: float) -> tuple[object, object, str]:
