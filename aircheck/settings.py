@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         description="Whisper's products in 8 bits: 'int8' on a CPU, 'fp8' (the encoder's) on a GPU since Ada; refused "
         "if its features suffer.",
     )
+    whisper_deterministic: bool = Field(
+        False,
+        description="On a GPU, compute in one shape always, so that load never changes a transcript; on a CPU it never "
+        "does. Costs throughput while slots are empty: docs/whisper_engine.md.",
+    )
     whisper_slots: int = Field(0, ge=0, description="Windows decoded at a time; 0: as many as are of use and fit.")
     whisper_max_waiting: int = Field(
         256, ge=1, description="Windows that may wait for a slot; more are refused as UNAVAILABLE."

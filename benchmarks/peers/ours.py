@@ -13,7 +13,7 @@ from aircheck.inference.whisper.decoding.encoder import WindowEncoder
 from aircheck.inference.whisper.decoding.options import DecodedPass, DecodingOptions
 from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
-from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
+from aircheck.inference.whisper.scheduling.model_runner import GRAPHED
 from aircheck.inference.whisper.weights.checkpoint import load as load_checkpoint
 from aircheck.policy.packs import load_pack
 from aircheck.settings import ROOT
@@ -80,7 +80,7 @@ class OursEncoder:
         loaded = load_checkpoint(str(Path(setup.model) / OPENAI), self._device, DTYPES[setup.dtype])
         self._encoder = WindowEncoder(loaded.model.encoder)
         on_cpu = setup.device == "cpu"
-        self._batch = 1 if on_cpu else GraphedRunner.encode_batch
+        self._batch = 1 if on_cpu else GRAPHED.encode_batch
         self._pool = ThreadPoolExecutor(setup.threads if on_cpu else 1, "encoder", torch.set_num_threads, (1,))
 
     def run(self, log_mels: np.ndarray, lengths: Sequence[int] | None) -> list[Decoded]:

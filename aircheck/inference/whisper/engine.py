@@ -11,7 +11,6 @@ encodes, which is arithmetic, while another decodes, which is memory traffic.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import weakref
 from collections import abc, deque
@@ -24,12 +23,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from whisper.audio import CHUNK_LENGTH, N_FRAMES
-from whisper.model import ModelDimensions, Whisper
+from whisper.model import Whisper
 
 from aircheck.inference.device import fast_dtype
 from aircheck.inference.whisper.decoding.decoder import StepDecoder
 from aircheck.inference.whisper.decoding.encoder import WindowEncoder
-from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.layers import LinearFn
 from aircheck.inference.whisper.decoding.options import (
     DecodedPass,
@@ -45,8 +43,10 @@ from aircheck.inference.whisper.decoding.quantization import (
     require_device,
 )
 from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
-from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
-from aircheck.inference.whisper.scheduling.model_runner import ModelRunner, n_positions
+from aircheck.inference.whisper.scheduling.backend import backend_of
+from aircheck.inference.whisper.scheduling.faults import end_process_if_sticky
+from aircheck.inference.whisper.scheduling.memory import default_slots
+from aircheck.inference.whisper.scheduling.model_runner import EAGER, GRAPHED, ModelRunner
 from aircheck.inference.whisper.scheduling.passes import WindowPasses
 from aircheck.inference.whisper.scheduling.scheduler import Scheduler
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
@@ -56,8 +56,6 @@ __all__ = ["EngineBusyError", "EngineClosedError", "WhisperEngine", "Window", "W
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-MAX_SLOTS = {"cpu": 8, "cuda": 256}  # of a worker
-MEMORY_UTILIZATION = 0.6  # for the slots; the rest is for activations and for others
 _CLOSED = "the Whisper engine was closed before this window was decoded"
 # openai-whisper's front end gives (max(log10 P, max log10 P - 8) + 4) / 4, with mel energies P of at least 1e-10
 _LOG_MEL_SPAN = 2.0  # 8 / 4: no window's values lie further apart
@@ -103,6 +101,7 @@ class WhisperEngine:
         max_waiting: int | None = None,
         quantization: Quantization = "none",
         threads: int | None = None,
+        deterministic: bool = False,
     ) -> None:
         """Raises UnsupportedLanguageError when the model cannot transcribe the options' language; QuantizationError.
 
@@ -110,14 +109,26 @@ class WhisperEngine:
         max_waiting : windows in the queue when it is full; None is two for every slot
         quantization : compute matmuls in 8 bits: "int8" all of them, on a CPU; "fp8" the encoder's, on a GPU since Ada
         threads : CPU cores to compute on, a worker each; None is as many as torch uses
+        deterministic : on a GPU, compute every step and every encoding in the largest shape, so that a window's result
+            does not depend on what shares them; on a CPU it never does
         """
         self._whisper = whisper
         model = whisper.model
         n_workers = (threads or torch.get_num_threads()) if model.device.type == "cpu" else 1
-        self.n_slots = n_slots or default_slots(model.dims, model.device, self.dtype, n_workers)
+        mode = GRAPHED if model.device.type == "cuda" else EAGER
+        mode = mode.deterministic() if deterministic else mode
+        networks = _networks(model, quantization)
+        self._backend = backend_of(model.device)
+        self._backend.synchronize()  # the weights are there, for every stream, and for the measurement of what is free
+        self.n_slots = n_slots or default_slots(model.dims, model.device, self.dtype, n_workers, mode)
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * self.n_slots
         self._options = options or DecodingOptions()
-        self._workers = _workers(model, self._options, self.n_slots, n_workers, quantization)
+        n_workers = min(n_workers, self.n_slots)
+        self._workers = [
+            Scheduler(ModelRunner(model, self._options, share, *networks, mode, self._backend))
+            for share in ((self.n_slots + at) // n_workers for at in range(n_workers))  # as even as can be
+        ]
+        self._backend.synchronize()
         self._waiting: deque[Sequence] = deque()
         self._is_closed = False
         self._changed = threading.Condition()  # guards `_waiting` and `_is_closed`
@@ -270,11 +281,13 @@ class WhisperEngine:
 
     def _run(self, worker: Scheduler) -> None:
         torch.set_num_threads(1)  # of this thread
-        while self._feed(worker):
-            try:
-                worker.iterate()
-            except Exception as error:  # a fault of the device must reach every caller, and the next window may work
-                worker.fail(error)
+        with self._backend.worker():
+            while self._feed(worker):
+                try:
+                    worker.iterate()
+                except Exception as error:  # the fault must reach every caller, and the next window may work
+                    worker.fail(error)
+                    end_process_if_sticky(error)
         worker.fail(EngineClosedError(_CLOSED))
 
     def _feed(self, worker: Scheduler) -> bool:
@@ -318,10 +331,8 @@ def _check_range(log_mels: Tensor) -> None:
         )
 
 
-def _workers(
-    model: Whisper, options: DecodingOptions, n_slots: int, n_workers: int, quantization: Quantization
-) -> list[Scheduler]:
-    """Schedulers that share the slots among them, and the network."""
+def _networks(model: Whisper, quantization: Quantization) -> tuple[WindowEncoder, StepDecoder]:
+    """The encoder and the decoder, which all workers share."""
     require_device(quantization, model.device)
     encoder = WindowEncoder(model.encoder)
     make_linear: abc.Callable[[nn.Linear], LinearFn] | None = None
@@ -330,21 +341,7 @@ def _workers(
         make_linear = Int8Linear
     elif quantization == "fp8":
         quantize(encoder, Fp8Linear, model)
-    decoder = StepDecoder(model.decoder, make_linear)
-    kind = GraphedRunner if model.device.type == "cuda" else ModelRunner
-    n_workers = min(n_workers, n_slots)
-    shares = [(n_slots + at) // n_workers for at in range(n_workers)]  # as even as can be
-    return [Scheduler(kind(model, options, share, encoder, decoder)) for share in shares]
-
-
-def default_slots(dims: ModelDimensions, device: torch.device, dtype: torch.dtype, n_workers: int) -> int:
-    """As many slots as the free memory holds, within what is of use: a step for more takes longer in proportion."""
-    if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-    else:
-        free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    per_slot = KVCache.bytes_per_slot(dims, n_positions(dims, dims.n_text_ctx // 2), dtype)
-    return max(1, min(MAX_SLOTS[device.type] * n_workers, int(free_bytes * MEMORY_UTILIZATION) // per_slot))
+    return encoder, StepDecoder(model.decoder, make_linear)
 
 
 def select_dtype(setting: str, device: torch.device) -> torch.dtype:

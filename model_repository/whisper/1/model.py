@@ -41,6 +41,7 @@ class TritonPythonModel:
             max_waiting=settings.whisper_max_waiting,
             quantization=settings.whisper_quantization,
             threads=cpu_threads(settings.cpu_threads),
+            deterministic=settings.whisper_deterministic,
         )
         self.pending = PendingRequests(self.engine)
 

@@ -1,4 +1,7 @@
-"""What a captured step reads must outlive the capture. A GPU would read freed memory; here the storages are watched."""
+"""A graphed runner on a CPU, with the calls to CUDA replaced: what a GPU would read, wait for and run.
+
+What a captured step reads must outlive the capture. A GPU would read freed memory; here the storages are watched.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from torch.utils._pytree import tree_leaves
 from whisper.model import Whisper
 
 from aircheck.inference.whisper.decoding.options import DecodingOptions
-from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
+from aircheck.inference.whisper.scheduling.backend import HostBackend
+from aircheck.inference.whisper.scheduling.model_runner import GRAPHED, ModelRunner, RunnerMode
+from aircheck.inference.whisper.scheduling.scheduler import Scheduler
+from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 from support.whisper_models import tiny_whisper
 
 
@@ -37,12 +43,15 @@ class Inputs(TorchDispatchMode):
         return result
 
 
-class WatchedRunner(GraphedRunner):
+class WatchedBackend(HostBackend):
     """Captures by running the step once."""
 
-    def _capture(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        self.inputs = Inputs()
-        with self.inputs:
+    def __init__(self) -> None:
+        self.inputs: list[Inputs] = []
+
+    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> tuple[Callable[[], None], Tensor]:
+        self.inputs.append(Inputs())
+        with self.inputs[-1]:
             report = step()
         return (lambda: None), report
 
@@ -53,11 +62,128 @@ def model() -> Whisper:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("sampling", [[], [0]], ids=["greedy", "sampling"])
-def test_what_a_captured_step_reads_lives_as_long_as_the_step(model: Whisper, sampling: list[int]) -> None:
-    runner = WatchedRunner(model, DecodingOptions(), n_slots=4)
-    runner.start([0, 1], [0.5, 0.0], [None, None])
-    runner.step([0, 0], sampling)
+def test_what_a_captured_step_reads_lives_as_long_as_the_step(model: Whisper) -> None:
+    backend = WatchedBackend()
+    runner = ModelRunner(model, DecodingOptions(), n_slots=9, mode=GRAPHED, backend=backend)
     gc.collect()
-    assert len(runner.inputs.read) > 30
-    assert not any(storage.expired() for storage in runner.inputs.read), "a replay would read freed memory"
+    assert len(backend.inputs) == 8  # 8 or all slots, short or long texts, sampling or not
+    for inputs in backend.inputs:
+        assert len(inputs.read) > 30
+        assert not any(storage.expired() for storage in inputs.read), "a replay would read freed memory"
+    del runner
+
+
+class RecordingBackend(HostBackend):
+    """Captures nothing and says which shapes it was asked for."""
+
+    def __init__(self) -> None:
+        self.replayed: list[tuple[int, int]] = []
+        self.captured: list[tuple[int, int]] = []
+
+    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> tuple[Callable[[], None], Tensor]:
+        n, length, *_ = step.args
+        self.captured.append((n, length))
+        return (lambda: self.replayed.append((n, length))), torch.zeros(6, n)
+
+
+def test_steps_are_captured_at_the_start_the_largest_first(model: Whisper) -> None:
+    backend = RecordingBackend()
+    ModelRunner(model, DecodingOptions(), n_slots=40, mode=GRAPHED, backend=backend)
+    assert backend.captured == sorted(backend.captured, reverse=True)
+    assert {n for n, _ in backend.captured} == {8, 16, 32, 40}
+    assert {length for _, length in backend.captured} == {128, 256}
+    assert len(backend.captured) == 4 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(GRAPHED, [(8, 128), (16, 256), (20, 128)]), (GRAPHED.deterministic(), [(20, 256)] * 3)],
+    ids=["buckets", "deterministic"],
+)
+def test_a_step_takes_the_smallest_shape_that_holds_it_or_always_the_largest(
+    model: Whisper, mode: RunnerMode, expected: list[tuple[int, int]]
+) -> None:
+    backend = RecordingBackend()
+    runner = ModelRunner(model, DecodingOptions(), n_slots=20, mode=mode, backend=backend)
+    runner.step([127], [])
+    runner.step([3] * 8 + [128], [])
+    runner.step([0] * 17, [0])
+    assert backend.replayed == expected
+
+
+class SizesOfEncoder:
+    """Says which batches it was asked for, and gives features that name the window."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def encode(self, log_mels: Tensor) -> Tensor:
+        self.sizes.append(len(log_mels))
+        return log_mels[:, :1, :1].expand(-1, 1500, 16)
+
+
+@torch.inference_mode()
+def test_batches_are_padded_to_a_few_sizes_and_their_buffers_take_turns(model: Whisper) -> None:
+    encoder = SizesOfEncoder()
+    runner = ModelRunner(model, DecodingOptions(), 4, encoder=encoder, mode=GRAPHED)
+    for size in (1, 3, 4, 5, 16, 2, 2, 2, 2):
+        windows = [torch.full((80, 3000), float(row + 1)) for row in range(size)]
+        expected = [runner._decoder.cross_kv(torch.full((1500, 16), float(row + 1))) for row in range(size)]
+        found = runner.encode(windows)
+        assert len(found) == size
+        assert all(torch.equal(one.cross_kv, other) for one, other in zip(found, expected, strict=True))
+    assert encoder.sizes == [1, 4, 4, 16, 16, 4, 4, 4, 4]
+
+
+class LateEvent:
+    """Passed after it has been asked a few times."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def query(self) -> bool:
+        self.n -= 1
+        return self.n < 0
+
+    def synchronize(self) -> None:
+        self.n = 0
+
+
+class LateBackend(HostBackend):
+    """An encoder that takes a while."""
+
+    delay = 0
+
+    def event(self) -> LateEvent:
+        return LateEvent(self.delay)
+
+
+def test_running_windows_never_wait_for_an_encoding(model: Whisper) -> None:
+    backend = LateBackend()
+    runner = ModelRunner(model, DecodingOptions(temperatures=(0.0,), max_tokens=40), 4, mode=GRAPHED, backend=backend)
+    scheduler = Scheduler(runner)
+    first, second = (Sequence(Window(torch.zeros(80, 3000), 30.0)) for _ in range(2))
+    backend.delay = 1000
+    scheduler.submit(first)
+    scheduler.iterate()
+    assert first.position == 1, "with nothing running there is nothing to hold up"
+    backend.delay = 5
+    scheduler.submit(second)
+    for _ in range(5):
+        scheduler.iterate()
+    assert (first.position, second.position) == (6, 0)
+    scheduler.iterate()
+    assert (first.position, second.position) == (7, 1)
+
+
+def test_no_more_is_encoded_ahead_than_memory_is_reserved_for(model: Whisper) -> None:
+    backend = LateBackend()
+    backend.delay = 10**9
+    runner = ModelRunner(model, DecodingOptions(temperatures=(0.0,), max_tokens=40), 64, mode=GRAPHED, backend=backend)
+    scheduler = Scheduler(runner)
+    for _ in range(100):
+        scheduler.submit(Sequence(Window(torch.zeros(80, 3000), 30.0)))
+    for _ in range(8):
+        scheduler.iterate()
+        assert len(scheduler._encoded) <= GRAPHED.max_encoded
+    assert scheduler.n_running == 16, "the first batch, which nothing ran beside"

@@ -20,7 +20,6 @@ from aircheck.inference.whisper.engine import (
     WhisperEngine,
     Window,
     WindowError,
-    default_slots,
     select_dtype,
 )
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
@@ -207,11 +206,6 @@ for _ in range(4):
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, timeout=120)
     assert (found.returncode, found.stderr) == (0, "")
-
-
-def test_slots_are_as_many_as_are_of_use(embedded: LoadedWhisper) -> None:
-    assert default_slots(embedded.model.dims, CPU, torch.float32, n_workers=2) == 16
-    assert default_slots(embedded.model.dims, CPU, torch.float32, n_workers=10_000) < 80_000, "memory bounds them"
 
 
 def test_a_dtype_is_taken_or_refused_never_replaced() -> None:

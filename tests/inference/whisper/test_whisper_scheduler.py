@@ -13,8 +13,7 @@ from torch import Tensor
 from whisper.model import Whisper
 
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
-from aircheck.inference.whisper.scheduling.graphed_runner import GraphedRunner
-from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
+from aircheck.inference.whisper.scheduling.model_runner import EAGER, GRAPHED, ModelRunner, RunnerMode
 from aircheck.inference.whisper.scheduling.scheduler import NotFiniteError, Scheduler
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 from support.whisper_models import decoded, random_whisper
@@ -45,15 +44,21 @@ def alone(model: Whisper, log_mels: Tensor) -> Callable[[int, int], DecodedWindo
     return of
 
 
-def runner_of(kind: type[ModelRunner], model: Whisper, n_slots: int) -> ModelRunner:
-    return kind(model, DecodingOptions(temperatures=(0.0,)), n_slots)
+def runner_of(mode: RunnerMode, model: Whisper, n_slots: int) -> ModelRunner:
+    return ModelRunner(model, DecodingOptions(temperatures=(0.0,)), n_slots, mode=mode)
+
+
+MODES = pytest.mark.parametrize("mode", [EAGER, GRAPHED], ids=["eager", "graphed"])
 
 
 def test_a_gpus_slots_say_the_same_where_texts_are_drawn(model: Whisper, log_mels: Tensor) -> None:
     """They run ahead of their reports, in rounded shapes; the graphs themselves need a GPU."""
     options = DecodingOptions(temperatures=(0.0, 0.5, 1.0), max_tokens=70)
     windows = [Window(log_mel, 30.0) for log_mel in log_mels]
-    plain, ahead = (Scheduler(kind(model, options, 3)).decode(windows) for kind in (ModelRunner, GraphedRunner))
+    plain, ahead = (
+        Scheduler(ModelRunner(model, options, 3, mode=mode)).decode(windows)
+        for mode in (EAGER, GRAPHED.deterministic())
+    )
     assert [(one.tokens, one.temperature) for one in ahead] == [(one.tokens, one.temperature) for one in plain]
     assert any(one.temperature > 0 for one in plain)
 
@@ -62,11 +67,13 @@ def test_a_gpus_slots_say_the_same_where_texts_are_drawn(model: Whisper, log_mel
 def test_captured_steps_say_what_uncaptured_ones_say(model: Whisper, log_mels: Tensor) -> None:
     on_gpu = copy.deepcopy(model).cuda()
     options, windows = DecodingOptions(), [Window(log_mel, 30.0) for log_mel in log_mels] * 4
-    plain, graphed = (Scheduler(kind(on_gpu, options, 8)).decode(windows) for kind in (ModelRunner, GraphedRunner))
+    plain, graphed = (
+        Scheduler(ModelRunner(on_gpu, options, 8, mode=mode)).decode(windows) for mode in (EAGER, GRAPHED)
+    )
     assert [one.tokens for one in graphed] == [one.tokens for one in plain]
 
 
-@pytest.fixture(scope="module", params=[ModelRunner, GraphedRunner])
+@pytest.fixture(scope="module", params=[EAGER, GRAPHED], ids=["eager", "graphed"])
 def runners_by_n_slots(request: pytest.FixtureRequest, model: Whisper) -> dict[int, ModelRunner]:
     return {n: runner_of(request.param, model, n) for n in (1, 3, 5)}
 
@@ -123,19 +130,19 @@ def test_every_window_is_answered_once_and_as_if_it_were_alone(
 
 
 def test_a_long_window_does_not_hold_up_short_ones(model: Whisper, log_mels: Tensor) -> None:
-    scheduler = Scheduler(runner_of(ModelRunner, model, 2))
+    scheduler = Scheduler(runner_of(EAGER, model, 2))
     ended: list[str] = []
-    for name, limit in (("long", 60), *((f"short {i}", 4) for i in range(5))):
+    for name, limit in (("long", 60), *((f"short {i}", 4) for i in range(4))):
         sequence = Sequence(Window(log_mels[2], 30.0, max_tokens=limit))
         sequence.future.add_done_callback(lambda _, name=name: ended.append(name))
         scheduler.submit(sequence)
     while not scheduler.is_idle:
         scheduler.iterate()
-    assert ended == [*(f"short {i}" for i in range(5)), "long"]
+    assert ended == [*(f"short {i}" for i in range(4)), "long"]
 
 
 def test_a_cancelled_window_leaves_its_slot_before_the_next_step(model: Whisper, log_mels: Tensor) -> None:
-    scheduler = Scheduler(runner_of(ModelRunner, model, 1))
+    scheduler = Scheduler(runner_of(EAGER, model, 1))
     first, second = (Sequence(Window(log_mels[2], 30.0, max_tokens=50)) for _ in range(2))
     scheduler.submit(first)
     scheduler.submit(second)
@@ -149,7 +156,7 @@ def test_a_cancelled_window_leaves_its_slot_before_the_next_step(model: Whisper,
 def test_a_fault_reaches_every_window_and_the_next_one_works(
     model: Whisper, log_mels: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = runner_of(ModelRunner, model, 1)
+    runner = runner_of(EAGER, model, 1)
     scheduler = Scheduler(runner)
     sequences = [Sequence(Window(log_mel, 30.0, max_tokens=9)) for log_mel in log_mels[:3]]
     for sequence in sequences:
@@ -164,12 +171,12 @@ def test_a_fault_reaches_every_window_and_the_next_one_works(
     assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens
 
 
-@pytest.mark.parametrize("kind", [ModelRunner, GraphedRunner])
+@MODES
 @pytest.mark.parametrize("stage", ["encode", "admit", "start", "step"])
 def test_whatever_raises_on_the_way_no_window_is_lost(
-    model: Whisper, log_mels: Tensor, monkeypatch: pytest.MonkeyPatch, kind: type[ModelRunner], stage: str
+    model: Whisper, log_mels: Tensor, monkeypatch: pytest.MonkeyPatch, mode: RunnerMode, stage: str
 ) -> None:
-    runner = runner_of(kind, model, 2)
+    runner = runner_of(mode, model, 2)
     scheduler = Scheduler(runner)
     sequences = [Sequence(Window(log_mel, 30.0, max_tokens=9)) for log_mel in log_mels[:5]]
     for sequence in sequences:
@@ -190,17 +197,17 @@ def test_whatever_raises_on_the_way_no_window_is_lost(
     assert result.tokens == decoded(model, log_mels[1:2], max_tokens=9)[0].tokens
 
 
-@pytest.mark.parametrize("kind", [ModelRunner, GraphedRunner])
+@MODES
 @pytest.mark.parametrize("n_slots", [1, 3])
 def test_a_window_whose_values_overflow_fails_alone(
     model: Whisper,
     log_mels: Tensor,
     alone: Callable[[int, int], DecodedWindow],
-    kind: type[ModelRunner],
+    mode: RunnerMode,
     n_slots: int,
 ) -> None:
     """NaN must stay neither beside its neighbours nor in its slot, for the next window or for one that moves there."""
-    scheduler = Scheduler(runner_of(kind, model, n_slots))
+    scheduler = Scheduler(runner_of(mode, model, n_slots))
     broken = [Sequence(Window(torch.full((80, 3000), float("nan")), 30.0, max_tokens=9)) for _ in range(2)]
     sound = [Sequence(Window(log_mels[row], 30.0, max_tokens=9 + row)) for row in range(N_WINDOWS)]
     for sequence in [sound[0], *broken, *sound[1:]]:
@@ -216,7 +223,7 @@ def test_a_window_whose_values_overflow_fails_alone(
 
 @torch.inference_mode()
 def test_a_slot_is_clean_when_it_is_taken_and_when_a_window_moves_there(model: Whisper, log_mels: Tensor) -> None:
-    runner = runner_of(ModelRunner, model, 2)
+    runner = runner_of(EAGER, model, 2)
     for slot, encoded in enumerate(runner.encode(list(log_mels[:2]))):
         runner.admit(slot, encoded)
         runner.start([slot], [0.0], [None])

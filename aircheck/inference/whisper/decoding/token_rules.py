@@ -115,11 +115,11 @@ class TokenRules:
         languages : tokens; DETECT to transcribe in the likeliest one
         """
         device = state.tokens.device
-        where = torch.tensor(slots, device=device)
+        where = _to_device(slots, device)
         state.tokens[where] = self._prompt[0]
         state.positions[where] = 0
-        state.languages[where] = torch.tensor(languages, device=device)
-        state.temperatures[where] = torch.tensor(temperatures, device=device)
+        state.languages[where] = _to_device(languages, device)
+        state.temperatures[where] = _to_device(temperatures, device)
         state.last_is_timestamp[where] = True
         state.penultimate_is_timestamp[where] = True
         state.latest_timestamps[where] = 0
@@ -225,6 +225,13 @@ class TokenRules:
         drawn = torch.where(temperatures > 0, drawn, tokens[slots])
         tokens[slots] = drawn
         best[slots] = allowed.gather(1, drawn[:, None])[:, 0]
+
+
+def _to_device(values: Sequence[float], device: torch.device) -> Tensor:
+    """A tensor of the values; copied from pinned memory, so that the host does not wait for what the GPU is doing."""
+    if device.type != "cuda":
+        return torch.tensor(values)
+    return torch.tensor(values, pin_memory=True).to(device, non_blocking=True)
 
 
 def log_sum_exp(x: Tensor, largest: Tensor) -> Tensor:

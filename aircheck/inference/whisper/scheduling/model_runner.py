@@ -1,9 +1,20 @@
-"""One model on one device: encode windows, admit them to decoding slots, step all slots at once."""
+"""One model on one device: encode windows, admit them to decoding slots, step all slots at once.
+
+A runner is eager or graphed. An eager one is for a CPU: what it is asked for is done when it returns, and a step has
+the shapes that its sequences need. A graphed one is for a GPU, where a decoder step is many small kernels and launching
+them one by one takes longer than running them: steps are captured once as CUDA graphs, for a few shapes (buckets) that
+the slots in use and the longest text are rounded up to; the encoder has a stream of its own, and the host reads a
+step's report while later steps run. Rows beyond the slots in use decode what was left there, and nobody reads it.
+
+A graphed runner also runs on a CPU, uncaptured; that is how it is tested without a GPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +29,7 @@ from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions, Word, verified_language
 from aircheck.inference.whisper.decoding.token_rules import DETECT, SlotState, TokenRules
 from aircheck.inference.whisper.decoding.word_timestamps import align
+from aircheck.inference.whisper.scheduling.backend import Event, HostBackend, backend_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,10 @@ class EncodedWindow:
     """
 
     cross_kv: Tensor
-    ready: torch.cuda.Event | None = None
+    ready: Event | None = None
+
+    def is_ready(self) -> bool:
+        return self.ready is None or self.ready.query()
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class StepReport:
     """
 
     chosen: Tensor
-    copied: torch.cuda.Event | None = None
+    copied: Event | None = None
 
     def rows(self) -> list[list[float]]:
         """Per slot: token, sum of log-probabilities, no-speech probability, language, detected one, its probability."""
@@ -51,6 +66,66 @@ class StepReport:
 class Encoder(Protocol):
     def encode(self, log_mels: Tensor) -> Tensor:
         """fp32 [B, n_mels, frames] -> audio features [B, n_audio_ctx, n_state]"""
+
+
+@dataclass(frozen=True)
+class RunnerMode:
+    """How far the host, the encoder and the decoder run ahead of one another, and in which shapes.
+
+    lag : steps that the host may be ahead of their reports; none where a step is over when it returns
+    encode_sizes : windows that are encoded at once are padded to one of these
+    max_encoded : windows that may be encoded before they have a slot
+    is_graphed : steps are captured, in rounded shapes
+    is_deterministic : every shape is the largest, so that kernels cannot depend on what shares a step or an encoding
+    """
+
+    lag: int
+    encode_sizes: tuple[int, ...]
+    max_encoded: int
+    is_graphed: bool
+    is_deterministic: bool = False
+
+    @property
+    def encode_batch(self) -> int:
+        """Most windows encoded at once."""
+        return self.encode_sizes[-1]
+
+    def encode_size(self, n: int) -> int:
+        """What a batch of n windows is padded to."""
+        return next(size for size in self.encode_sizes if size >= n)
+
+    def deterministic(self) -> RunnerMode:
+        return replace(self, encode_sizes=self.encode_sizes[-1:], is_deterministic=True)
+
+
+EAGER = RunnerMode(lag=0, encode_sizes=(1,), max_encoded=0, is_graphed=False)
+"""On a CPU two windows encoded together take as long as one after the other."""
+
+GRAPHED = RunnerMode(lag=2, encode_sizes=(1, 4, 16), max_encoded=32, is_graphed=True)
+
+_MIN_BUCKET = 8  # slots
+_SHORT_LENGTH = 2 * LENGTH_MULTIPLE  # positions
+_N_STAGING = 3  # buffers of a size: one is filled while the others may still be copied from
+
+
+@dataclass(frozen=True)
+class CapturedStep:
+    """A decoder step of fixed shapes, with every tensor that it reads or writes.
+
+    A graph holds addresses, not tensors: an input that nobody holds is freed, and the replays then read whatever the
+    allocator has put there since.
+
+    inputs : what the step reads beside the slots' own state and caches
+    report : as `TokenRules.choose` returns it, which the next replay overwrites
+    """
+
+    replay: Callable[[], None]
+    inputs: tuple[Tensor, ...]
+    report: Tensor
+
+    def __call__(self) -> Tensor:
+        self.replay()
+        return self.report
 
 
 def round_up(n: int, multiple: int) -> int:
@@ -65,10 +140,6 @@ def n_positions(dims: ModelDimensions, n_tokens: int) -> int:
 class ModelRunner:
     """A model with a fixed number of decoding slots, their KV cache and token rules."""
 
-    lag = 0  # steps that the host may run ahead of their reports; none where a step is over when it returns
-    encode_ahead = 0  # windows for which there is no slot yet, but which are encoded all the same
-    encode_batch = 1  # windows encoded at once: on a CPU two together take as long as one after the other
-
     def __init__(
         self,
         model: Whisper,
@@ -76,14 +147,18 @@ class ModelRunner:
         n_slots: int,
         encoder: Encoder | None = None,
         decoder: StepDecoder | None = None,
+        mode: RunnerMode = EAGER,
+        backend: HostBackend | None = None,
     ) -> None:
-        """encoder, decoder: instead of the model's own.
+        """encoder, decoder: instead of the model's own; backend: None is that of the model's device.
 
         Raises UnsupportedLanguageError; ValueError for a token limit that the model has no room for."""
         language = verified_language(model, options.language)
         dims, self.device = model.dims, model.device
         self.options = options
         self.n_slots = n_slots
+        self.mode = mode
+        self.backend = backend or backend_of(self.device)
         self.tokenizer: Tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
         )
@@ -113,6 +188,8 @@ class ModelRunner:
         )
         codes = zip(self.tokenizer.all_language_codes, self.tokenizer.all_language_tokens, strict=True)
         self._language_tokens = dict(codes)
+        self._staging: dict[int, deque[tuple[Tensor, Event | None]]] = {}  # by size: host buffers, and when copied
+        self._captured = self._capture() if mode.is_graphed else {}
         self._languages = dict(zip(self.tokenizer.all_language_tokens, self.tokenizer.all_language_codes, strict=True))
 
     def language(self, token: int) -> str:
@@ -124,14 +201,37 @@ class ModelRunner:
         return DETECT if code is None else self._language_tokens.get(code, DETECT)
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
-        """Log-mels [n_mels, 3000] to what the decoder looks up."""
-        return [self._encoded(torch.as_tensor(log_mel)[None]) for log_mel in log_mels]
+        """Log-mels [n_mels, 3000], at most `mode.encode_batch`, to what the decoder looks up, when it is ready."""
+        if self.mode.encode_batch == 1:
+            batches = [torch.as_tensor(log_mel)[None].to(self.device) for log_mel in log_mels]
+            return [EncodedWindow(self._decoder.cross_kv(self._encoder.encode(batch)[0])) for batch in batches]
+        size = self.mode.encode_size(len(log_mels))
+        buffer = self._staged(log_mels, size)
+        with self.backend.encoding():
+            batch = self.backend.to_device(buffer)
+            self._staging[size].append((buffer, self.backend.event()))
+            audio_features = self._encoder.encode(batch)[: len(log_mels)]
+            encoded = [self._decoder.cross_kv(audio) for audio in audio_features]
+            ready = self.backend.event()
+        return [EncodedWindow(cross_kv, ready) for cross_kv in encoded]
 
-    def _encoded(self, log_mel: Tensor) -> EncodedWindow:
-        return EncodedWindow(self._decoder.cross_kv(self._encoder.encode(log_mel.to(self.device))[0]))
+    def _staged(self, log_mels: Sequence[np.ndarray | Tensor], size: int) -> Tensor:
+        """The log-mels in a host buffer, padded with zeros to `size` windows; it has left `_staging`."""
+        buffers = self._staging.setdefault(size, deque())
+        if len(buffers) < _N_STAGING:
+            buffer = self.backend.staging((size, *log_mels[0].shape))
+        else:
+            buffer, copied = buffers.popleft()
+            if copied is not None:
+                copied.synchronize()  # long since, as a rule: it was the buffer before last
+        for row, log_mel in zip(buffer, log_mels, strict=False):
+            row.copy_(torch.as_tensor(log_mel))
+        buffer[len(log_mels) :] = 0
+        return buffer
 
     def admit(self, slot: int, window: EncodedWindow) -> None:
-        """Put a window into a slot; `start` lets it begin."""
+        """Put a window into a slot, when it is ready; `start` lets it begin."""
+        self.backend.wait(window.ready, window.cross_kv)
         self._cache.fill(slot, window.cross_kv)
 
     def start(self, slots: Sequence[int], temperatures: Sequence[float], languages: Sequence[str | None]) -> None:
@@ -153,24 +253,60 @@ class ModelRunner:
 
         positions : of those tokens, one for each slot in use; sampling : the slots above temperature 0
         """
-        n = len(positions)
+        n, length = len(positions), max(positions) + 1
+        if self.mode.is_graphed:
+            shape = self._bucket(n), self._bucket_length(length), bool(sampling)
+            return StepReport(*self.backend.to_host(self._captured[shape]()[:, :n]))
         starting = [slot for slot, position in enumerate(positions) if position == 0]
-        logits = self._decoder.step(
-            self._state.tokens[:n],
-            self._state.positions[:n],
-            self._cache,
-            min(round_up(max(positions) + 1, LENGTH_MULTIPLE), self._n_positions),
-        )
-        return StepReport(self._rules.choose(logits, self._state, self._index(starting), self._index(sampling)))
+        length = min(round_up(length, LENGTH_MULTIPLE), self._n_positions)
+        return StepReport(self._chosen(n, length, self._index(starting), self._index(sampling)))
+
+    def _chosen(self, n: int, length: int, starting: Tensor | None, sampling: Tensor | None) -> Tensor:
+        tokens, positions = self._state.tokens[:n], self._state.positions[:n]
+        logits = self._decoder.step(tokens, positions, self._cache, length)
+        return self._rules.choose(logits, self._state, starting, sampling)
+
+    def _bucket(self, n: int) -> int:
+        """Slots of the captured step for n in use: a power of two, or all of them."""
+        if self.mode.is_deterministic:
+            return self.n_slots
+        return min(self.n_slots, max(_MIN_BUCKET, 1 << (n - 1).bit_length()))
+
+    def _bucket_length(self, length: int) -> int:
+        """Positions that a captured step reads: most texts are short, so two lengths do."""
+        is_short = length <= _SHORT_LENGTH and not self.mode.is_deterministic
+        return min(_SHORT_LENGTH if is_short else self._n_positions, self._n_positions)
+
+    @torch.inference_mode()
+    def _capture(self) -> dict[tuple[int, int, bool], CapturedStep]:
+        """Steps of every shape, the largest first: the smaller ones then find room in the pool that it has made."""
+        rows = torch.arange(self.n_slots, device=self.device)
+        shapes = {
+            (self._bucket(n), self._bucket_length(length), samples)
+            for n in range(1, self.n_slots + 1)
+            for length in (1, self._n_positions)
+            for samples in (True, False)
+        }
+        steps = {}
+        with self.backend.worker():
+            for n, length, samples in sorted(shapes, reverse=True):
+                sampling = rows[:n] if samples else None
+                step = partial(self._chosen, n, length, rows[:n], sampling)
+                replay, report = self.backend.capture(step, vars(self._state))
+                steps[n, length, samples] = CapturedStep(replay, (rows,), report)
+        return steps
 
     def words(
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
     ) -> list[tuple[Word, ...]]:
-        """When each word of these slots' texts is spoken; one window at a time, so that none depends on another."""
-        return [
-            align(self._model, self.tokenizer, self._cache.cross_kv[:, :, slot : slot + 1], [window], [duration_s])[0]
-            for slot, window, duration_s in zip(slots, windows, durations_s, strict=True)
-        ]
+        """When each word of these slots' texts is spoken; where it must not matter, one window at a time."""
+        n_together = len(slots) if self.mode.is_graphed and not self.mode.is_deterministic else 1
+        words: list[tuple[Word, ...]] = []
+        for first in range(0, len(slots), n_together):
+            part = slice(first, first + n_together)
+            cross_kv = self._cache.cross_kv[:, :, list(slots[part])]
+            words += align(self._model, self.tokenizer, cross_kv, windows[part], durations_s[part])
+        return words
 
     def _index(self, slots: Sequence[int]) -> Tensor | None:
         return torch.tensor(slots, device=self.device) if slots else None

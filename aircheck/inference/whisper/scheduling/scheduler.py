@@ -50,6 +50,7 @@ class Scheduler:
     def __init__(self, runner: ModelRunner) -> None:
         self.runner = runner
         self._options = runner.options
+        self._mode = runner.mode
         self._waiting: deque[Sequence] = deque()
         self._encoded: deque[tuple[Sequence, EncodedWindow]] = deque()
         self._running: list[Sequence | None] = []  # by slot; None is a free slot, until the next iteration fills it
@@ -66,8 +67,8 @@ class Scheduler:
 
         Where several schedulers share a queue, each gets its part.
         """
-        n_free = self.runner.n_slots + self.runner.encode_ahead - self.n_running - self.n_waiting
-        return min(n_free, self.runner.encode_batch)
+        n_free = self.runner.n_slots + self._mode.max_encoded - self.n_running - self.n_waiting
+        return min(n_free, self._mode.encode_batch)
 
     @property
     def n_running(self) -> int:
@@ -98,7 +99,7 @@ class Scheduler:
         self._compact()
         if self._running:
             self._step()
-        while self._steps and (len(self._steps) > self.runner.lag or not self._running):
+        while self._steps and (len(self._steps) > self._mode.lag or not self._running):
             self._collect(self._steps.popleft())
 
     def fail(self, error: Exception) -> None:
@@ -115,26 +116,35 @@ class Scheduler:
         self._running = [None if one is None or one.future.cancelled() else one for one in self._running]
 
     def _admit(self) -> None:
-        runner = self.runner
         free = [slot for slot, sequence in enumerate(self._running) if sequence is None]
-        free += range(len(self._running), runner.n_slots)
-        wanted = len(free) + runner.encode_ahead
-        # a sequence leaves a queue only when the next one has it: whatever raises on the way, `fail` still finds it
-        while self._waiting and len(self._encoded) < wanted:
-            batch = list(islice(self._waiting, runner.encode_batch))
-            encoded = runner.encode([sequence.window.log_mel for sequence in batch])
-            self._encoded.extend(zip(batch, encoded, strict=True))
-            for _ in batch:
-                self._waiting.popleft()
-        admitted = []
-        for slot in free[: len(self._encoded)]:
+        free += range(len(self._running), self.runner.n_slots)
+        self._encode(len(free))
+        admitted: list[Sequence] = []
+        for slot in free:
+            # an admitted window makes the next step wait for its encoding: all that run would wait with it
+            if not self._encoded or (self.n_running > len(admitted) and not self._encoded[0][1].is_ready()):
+                break
             sequence, window = self._encoded[0]
-            runner.admit(slot, window)
+            self.runner.admit(slot, window)
             self._encoded.popleft()
             sequence.slot = slot
             self._running[slot : slot + 1] = [sequence]
             admitted.append(sequence)
         self._start(admitted)
+
+    def _encode(self, n_free: int) -> None:
+        """Encode a batch: a full one ahead of time, or what is there when slots are free for more than is encoded.
+
+        A sequence leaves a queue only when the next one has it: whatever raises on the way, `fail` still finds it.
+        """
+        batch = list(islice(self._waiting, self._mode.encode_batch))
+        is_full = len(batch) == self._mode.encode_batch and len(self._encoded) + len(batch) <= self._mode.max_encoded
+        is_short = len(self._encoded) < min(n_free, self._mode.encode_batch)
+        if batch and (is_full or is_short):
+            encoded = self.runner.encode([sequence.window.log_mel for sequence in batch])
+            self._encoded.extend(zip(batch, encoded, strict=True))
+            for _ in batch:
+                self._waiting.popleft()
 
     def _start(self, sequences: list[Sequence]) -> None:
         if sequences:
