@@ -22,7 +22,7 @@ CheckWindow = Callable[[bytes, str], Verdict]
 to the window. Raises BusyError when there is no room for it now."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0  # between two tries of a window that was refused
-PATIENCE_S = 60.0  # after which an episode gives up
+PATIENCE_S = 60.0  # without an answer to any window, after which an episode gives up
 FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's
 
 
@@ -51,7 +51,8 @@ def scan(audio: bytes | memoryview, check: CheckWindow, executor: Executor, term
 
     Memory does not grow with the recording: at most `terms.parallel` windows are ahead, and a few wait until it is
     known which language they are in. Closing the iterator cancels what has not begun. Raises AudioError for audio that
-    cannot be used, and whatever `check` raises; a BusyError only after PATIENCE_S.
+    cannot be used, and whatever `check` raises; a BusyError only when no window was answered
+    for PATIENCE_S.
     """
     episode = Episode(audio, terms.limits)
     verdicts: list[Verdict] = []
@@ -102,6 +103,7 @@ class _Windows:
         self._pending: deque[_Sent] = deque()
         self._held: deque[_Sent] = deque()  # answered, and waiting for a decision about their language
         self._stopped = threading.Event()
+        self._answered_at_s = 0.0  # when a window was last answered
 
     def __enter__(self) -> _Windows:
         return self
@@ -151,12 +153,15 @@ class _Windows:
 
     def _patiently(self, wav: bytes, language: str) -> Verdict:
         """Clips of others may fill the queue for a while, which must not cost an episode all its work."""
-        deadline = time.monotonic() + PATIENCE_S
-        wait_s = FIRST_WAIT_S
+        begun_at_s, wait_s = time.monotonic(), FIRST_WAIT_S
         while True:
             try:
-                return self._check(wav, language)
+                verdict = self._check(wav, language)
             except BusyError:
-                if time.monotonic() + wait_s >= deadline or self._stopped.wait(wait_s):
+                patient_until_s = max(begun_at_s, self._answered_at_s) + PATIENCE_S
+                if time.monotonic() + wait_s >= patient_until_s or self._stopped.wait(wait_s):
                     raise
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            else:
+                self._answered_at_s = time.monotonic()
+                return verdict

@@ -21,7 +21,7 @@ def measure(transcript: Transcript, duration_s: float, languages: Sequence[str])
         languages: those that the text classifier was trained on; empty for any.
     """
     speech_s = round(_length_s(_union(transcript.speech, duration_s)), 3)
-    untranscribed_s = round(_length_s(_untranscribed(transcript, duration_s)), 3)
+    untranscribed_s = min(speech_s, round(_length_s(_untranscribed(transcript, duration_s)), 3))
     foreign = _union(_unclassified(transcript, languages), duration_s)
     return Coverage(
         speech_s=speech_s,

@@ -50,7 +50,7 @@ def scan(
 ) -> None:
     """Scan recordings and print what was found.
 
-    Exit code: 0 nothing found, 1 something found, 2 an error (the other files are still scanned).
+    Exit code: 0 nothing found, 1 something found or not fully checked, 2 an error (the other files are still scanned).
 
     Example: [bold]aircheck scan episode.mp3 --content-type podcast --market SE[/]
     """
@@ -85,7 +85,7 @@ def scan(
                 code = ExitCode.ERROR
                 continue
             _show(verdict, path, json)
-            if verdict.findings:
+            if verdict.findings or verdict.unchecked:
                 code = max(code, ExitCode.FOUND)
     raise typer.Exit(code)
 

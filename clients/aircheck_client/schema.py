@@ -64,7 +64,7 @@ class Action(_Ordered):
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `aircheck scan`."""
+    """Exit codes of `aircheck scan`; what could not be checked counts as found."""
 
     CLEAN = 0
     FOUND = 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aircheck_client import Verdict
-from support.audio import silence, wav
+from support.audio import encode, silence, tone, wav
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "episode.mp3"
 
@@ -41,6 +41,15 @@ def test_a_harmful_recording_exits_with_1_and_shows_where(server):
     assert done.returncode == 1, done.stderr
     assert "violence_threat" in done.stdout
     assert "decision: BLOCK" in done.stdout
+
+
+def test_a_recording_that_cannot_be_checked_is_not_clean(server, tmp_path):
+    path = tmp_path / "cut_off.flac"
+    path.write_bytes(encode(tone(20.0), "flac")[:-100_000])
+    done = aircheck("scan", path, "--url", server.url)
+    assert done.returncode == 1, done.stderr
+    assert "decision: REVIEW" in done.stdout
+    assert "of audio could not be decoded" in done.stdout
 
 
 def test_json_is_one_verdict_a_line_and_carries_the_context(server, quiet):

@@ -23,7 +23,14 @@ from support.whisper_models import log_mel
 @pytest.fixture(scope="module")
 def tight() -> Iterator[Server]:
     """One slot, and room for eight windows that wait for it."""
-    settings = Settings.load(whisper_slots=1, whisper_max_waiting=8, word_timestamps=True, **FREE_PORTS)
+    settings = Settings.load(
+        whisper_slots=1,
+        whisper_max_waiting=8,
+        word_timestamps=True,
+        window_max_s=4.0,
+        episode_parallel_windows=24,
+        **FREE_PORTS,
+    )
     with Server(settings) as server:
         yield server
 
@@ -56,6 +63,17 @@ def test_more_than_the_queue_holds_is_refused_as_unavailable_and_the_rest_is_ans
     assert "unavailable" in answers
     assert len(set(answers)) == 2, "those that were taken are answered, all alike"
     assert scan(0) != "unavailable", "the queue drains"
+
+
+def test_an_episode_waits_where_the_queue_is_full(tight: Server, speech: np.ndarray) -> None:
+    """It has more windows in flight than the queue holds."""
+    recording = wav(np.tile(speech, 16))
+    with AircheckClient(tight.url, timeout_s=300, retry=Retry(attempts=1)) as client:
+        *windows, whole = client.stream(recording)
+    assert len(windows) >= 16
+    assert whole.scope == "episode"
+    starts_s = [word.start_s for segment in whole.segments for word in segment.words]
+    assert starts_s[-1] > whole.duration_s - 6, "words are in the recording's time"
 
 
 def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, speech: np.ndarray) -> None:

@@ -103,6 +103,11 @@ def _error(code, fault):
     return _text("ERROR", Failure(code=code, message=str(fault)))
 
 
+def _is_busy(error):
+    """By its text too: Triton 2.51 gives every error of a called ensemble the code INTERNAL."""
+    return error.code() == pb_utils.TritonError.UNAVAILABLE or "windows wait to be transcribed" in error.message()
+
+
 def _code(error):
     codes = {
         pb_utils.TritonError.INVALID_ARG: "INVALID_ARGUMENT",
@@ -127,7 +132,7 @@ def _check(wav, context, language):
     )
     response = request.exec()
     if response.has_error():
-        if response.error().code() == pb_utils.TritonError.UNAVAILABLE:
+        if _is_busy(response.error()):
             raise BusyError(response.error().message())
         raise WindowError(response.error())
     return Verdict.model_validate_json(pb_utils.get_output_tensor_by_name(response, "VERDICT").as_numpy()[0, 0])
