@@ -2,7 +2,8 @@
 
 Whisper detects a language from 30 s of audio at most, and guesses where it holds little speech. So no window decides
 alone: the first windows with words establish the language, weighted by their speech, and it changes only when windows
-in a row are surely in another one. What comes out depends on the detections alone and never on their timing.
+in a row are surely in another one. A single window that is full of another language is transcribed in that one, without
+changing the episode's. What comes out depends on the detections alone and never on their timing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ CLEAR_MAJORITY = 0.6  # of the evidence for all languages
 SURE = 0.8  # probability from which a detection speaks against the established language
 CHANGE_WINDOWS = 2  # windows with words in a row, and
 CHANGE_SPEECH_S = 20.0  # seconds of speech in them, that change it
+ALONE_PROBABILITY, ALONE_SPEECH_S = 0.9, 10.0  # a window with both is in its own language, whatever is around it
 MAX_HELD = 8  # windows that wait for a decision: bounds memory, and how late a verdict comes
 
 
@@ -52,8 +54,8 @@ class Detection:
 class EpisodeLanguage:
     """The state of one episode: windows are added in order, and their languages come out in order.
 
-    The language that a window comes out with is the established one, also where the window came before it was; windows
-    without words come out with the one that they were added under.
+    The language that a window comes out with is the established one, also where the window came before it was, unless
+    it is surely all in another; windows without words come out with the one that they were added under.
     """
 
     def __init__(self, fixed: str = "") -> None:
@@ -75,8 +77,9 @@ class EpisodeLanguage:
 
     def finish(self) -> list[str]:
         """The languages of the windows that are left when the episode ends."""
-        if not self.language:
-            self.language = self._likeliest()
+        if self.language:
+            return self._settle()
+        self.language = self._likeliest()
         return self._release(self.language)
 
     def _establish(self) -> list[str]:
@@ -92,20 +95,38 @@ class EpisodeLanguage:
     def _change(self, window: Detection) -> list[str]:
         """Held are windows that speak for one other language, the first of them first, and wordless ones between."""
         if not window.has_words:
-            return self._release(self.language) if len(self._held) >= MAX_HELD else []
+            return self._settle() if len(self._held) >= MAX_HELD else []
         if not self._opposes(window):
-            return self._release(self.language)
+            return self._settle()
         released: list[str] = []
         if self._held[0].language != window.language:  # the run ends here, and another may begin
-            released = [self.language for _ in self._held[:-1]]
+            self._held.pop()
+            released = self._settle()
             self._held = [window]
         run = [item for item in self._held if item.has_words]
         if len(run) >= CHANGE_WINDOWS and sum(item.speech_s for item in run) >= CHANGE_SPEECH_S:
             former, self.language = self.language, window.language
             return released + self._release(self.language, wordless=former)
         if len(self._held) >= MAX_HELD:
-            return released + self._release(self.language)
+            return released + self._settle()
         return released
+
+    def _settle(self) -> list[str]:
+        """What is held did not change the language."""
+        released = [
+            item.language if not self._is_fixed and self._is_other_by_itself(item) else self.language
+            for item in self._held
+        ]
+        self._held = []
+        return released
+
+    def _is_other_by_itself(self, item: Detection) -> bool:
+        return (
+            item.has_words
+            and item.language != ""
+            and item.probability >= ALONE_PROBABILITY
+            and item.speech_s >= ALONE_SPEECH_S
+        )
 
     def _opposes(self, window: Detection) -> bool:
         return window.language not in ("", self.language) and window.probability >= SURE

@@ -51,8 +51,13 @@ class TestAtFirst:
 
 
 class TestLater:
-    def test_one_window_in_another_language_changes_nothing(self) -> None:
-        assert languages(spoken("en"), spoken("es", 0.99), spoken("en")) == ["en", "en", "en"]
+    def test_one_window_in_another_language_does_not_change_that_of_the_episode(self) -> None:
+        assert languages(spoken("en"), spoken("es", 0.85), spoken("en")) == ["en", "en", "en"]
+        assert languages(spoken("en"), spoken("es", speech_s=5), spoken("en")) == ["en", "en", "en"]
+
+    def test_one_window_full_of_another_language_is_transcribed_in_it(self) -> None:
+        assert languages(spoken("en"), spoken("es", 0.99), spoken("en", 0.6), spoken("en")) == ["en", "es", "en", "en"]
+        assert languages(spoken("en"), spoken("es", 0.99)) == ["en", "es"]
 
     def test_two_in_a_row_do_and_both_are_in_it(self) -> None:
         assert languages(spoken("en"), spoken("es"), spoken("es"), spoken("es")) == ["en", "es", "es", "es"]
@@ -66,7 +71,7 @@ class TestLater:
 
     def test_a_third_language_begins_a_run_of_its_own(self) -> None:
         found = languages(spoken("en"), spoken("es"), spoken("fr"), spoken("fr"), spoken("fr"))
-        assert found == ["en", "en", "fr", "fr", "fr"]
+        assert found == ["en", "es", "fr", "fr", "fr"]
 
     def test_it_may_change_back(self) -> None:
         assert languages(*[spoken(x) for x in ("en", "es", "es", "en", "en")]) == ["en", "es", "es", "en", "en"]

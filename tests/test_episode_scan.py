@@ -107,11 +107,17 @@ def test_a_lasting_change_is_followed_from_its_first_window_on() -> None:
     assert not whole.warnings
 
 
-def test_one_window_of_another_language_is_named_in_a_warning() -> None:
+def test_one_window_full_of_another_language_is_transcribed_in_it() -> None:
     *windows, whole = run(models(ENGLISH, SPANISH, ENGLISH))
+    assert [window.language for window in windows[:3]] == ["en", "es", "en"]
+    assert (whole.language, whole.warnings) == ("en", ())
+
+
+def test_one_window_that_may_be_in_another_language_is_named_in_a_warning() -> None:
+    *windows, whole = run(models(ENGLISH, ("es", 0.85, 20.0), ENGLISH))
     assert {window.language for window in windows} == {"en"}
     (warning,) = whole.warnings
-    assert "seems to be in 'es' (0.95), but was transcribed in 'en'" in warning
+    assert "seems to be in 'es' (0.85), but was transcribed in 'en'" in warning
     assert windows[1].warnings == (warning,)
 
 

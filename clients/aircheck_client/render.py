@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_DOWN, Decimal
+
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -49,7 +51,7 @@ def decision(verdict: Verdict) -> RenderableType:
                 finding.category,
                 Text(finding.severity, _SEVERITY_STYLE[finding.severity]),
                 Text(finding.action, ACTION_STYLE[finding.action]),
-                f"{finding.score:.2f}",
+                _two_digits(finding.score),
                 ", ".join(f"{clock(e.start_s)}–{clock(e.end_s)}" for e in finding.evidence),
             )
         parts.append(Padding(table, (0, 0, 1, 0)))
@@ -86,6 +88,11 @@ def _coverage(verdict: Verdict) -> str:
     return "not fully checked: " + "; ".join(parts) if parts else ""
 
 
+def _two_digits(score: float) -> str:
+    """Rounded down, as in the reasons: a 0.849 that missed a level at 0.85 must not read as if it had reached it."""
+    return str(Decimal(str(score)).quantize(Decimal("0.01"), rounding=ROUND_DOWN))
+
+
 def _whole_seconds(seconds: float) -> str:
     return f"{max(1, round(seconds))} s"
 
@@ -118,4 +125,6 @@ def _rows(verdict: Verdict) -> list[tuple[float, Text, Text]]:
 def _label(category: str, item: Evidence) -> Text:
     unsure = " (unsure transcript)" if item.low_confidence else ""
     severity = (item.severity, _SEVERITY_STYLE[item.severity])
-    return Text.assemble((f"{category} ", "bold"), severity, f" {item.score:.2f} → {item.action}", (unsure, "dim"))
+    return Text.assemble(
+        (f"{category} ", "bold"), severity, f" {_two_digits(item.score)} → {item.action}", (unsure, "dim")
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from aircheck_client.render import timeline
-from aircheck_client.schema import Action, Coverage, Segment, Severity, Unchecked, Verdict
+from aircheck_client.schema import Action, Coverage, Evidence, Finding, Segment, Severity, Unchecked, Verdict
 
 
 def verdict(**fields: Any) -> Verdict:
@@ -67,3 +67,26 @@ def test_a_segment_in_another_language_says_so() -> None:
     text = shown(verdict(segments=(segment("good morning", "en"), segment("guten Morgen", "de"))))
     assert "[de] guten Morgen" in text
     assert "[en]" not in text
+
+
+def test_a_score_never_reads_higher_than_it_is() -> None:
+    evidence = Evidence(
+        start_s=0.0,
+        end_s=1.0,
+        lead_start_s=0.0,
+        lead_end_s=1.0,
+        modality="acoustic",
+        event="siren",
+        score=0.849,
+        threshold=0.7,
+        severity=Severity.LOW,
+        action=Action.ALLOW,
+        model="sound",
+        model_version="1",
+    )
+    finding = Finding(
+        category="siren", score=0.849, severity=Severity.LOW, action=Action.ALLOW, reason="", evidence=(evidence,)
+    )
+    text = shown(verdict(findings=(finding,)))
+    assert "0.84" in text
+    assert "0.85" not in text
