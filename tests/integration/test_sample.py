@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from aircheck.measures.words import word_errors
 from aircheck_client import Action
+from benchmarks.quality.words import normalised
 from training.text_safety.lines import read_train
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -28,6 +30,14 @@ def test_the_whole_episode_is_covered(verdict):
     assert not verdict.warnings
 
 
+def test_the_transcript_can_be_read(verdict):
+    """At most one word in ten is wrong."""
+    said = " ".join(line["text"] for line in TRUTH["lines"] if "text" in line)
+    heard = " ".join(segment.text for segment in verdict.segments)
+    said, heard = normalised(said), normalised(heard)
+    assert word_errors(said, heard) <= 0.1 * len(said), " ".join(heard)
+
+
 def test_the_gunshot_is_found_where_it_is(verdict):
     (shot,) = [line for line in TRUTH["lines"] if line.get("sound") == "gunshot"]
     (finding,) = [finding for finding in verdict.findings if finding.category == "gunshot"]
@@ -45,11 +55,11 @@ def test_most_harmful_passages_are_found_in_their_category_and_place(verdict):
             for evidence in finding.evidence
         )
     ]
-    assert len(found) >= 0.7 * len(HARMFUL), [line["text"] for line in HARMFUL if line not in found]
+    assert len(found) >= 0.8 * len(HARMFUL), [line["text"] for line in HARMFUL if line not in found]
 
 
-def test_what_is_harmless_is_left_alone(verdict):
-    """Evidence lies on a harmful passage or sound, or within SLACK_S of one; at most two stray findings are borne."""
+def test_benign_passages_are_not_flagged(verdict):
+    """Evidence lies on a harmful passage or sound, or within SLACK_S of one; at most one stray finding is borne."""
     marked = [line for line in TRUTH["lines"] if line.get("labels") or line.get("sound") == "gunshot"]
     stray = [
         (finding.category, evidence.quote or evidence.event)
@@ -57,10 +67,10 @@ def test_what_is_harmless_is_left_alone(verdict):
         for evidence in finding.evidence
         if not any(overlaps(evidence, line) for line in marked)
     ]
-    assert len(stray) <= 2, stray
+    assert len(stray) <= 1, stray
 
 
-def test_the_decision_follows_from_the_gravest_finding(verdict):
+def test_the_decision_follows_from_the_most_severe_finding(verdict):
     assert verdict.action == max(finding.action for finding in verdict.findings)
     assert verdict.action >= Action.REVIEW
     assert verdict.reason
@@ -68,7 +78,7 @@ def test_the_decision_follows_from_the_gravest_finding(verdict):
 
 def test_no_line_of_the_sample_was_trained_on():
     training = Path(__file__).parents[2] / "training"
-    files = [*training.glob("text_safety/data/**/*"), *training.glob("whisper/*.txt")]
+    files = training.glob("text_safety/data/**/*")
     trained = "\n".join(plain(line) for path in files if path.is_file() for line in path.read_text().splitlines())
     trained += "\n".join(plain(line.text) for line in read_train())
     for line in TRUTH["lines"]:
