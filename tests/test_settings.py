@@ -13,16 +13,16 @@ def _no_settings_from_outside(monkeypatch):
 
 def test_the_default_profile_is_the_embedded_one_on_loopback():
     settings = Settings.load()
-    assert (settings.profile, settings.whisper, settings.host) == ("embedded", "embedded", "127.0.0.1")
+    assert (settings.profile, settings.whisper, settings.host) == ("embedded", "base", "127.0.0.1")
 
 
 def test_arguments_beat_the_environment_which_beats_the_profile(monkeypatch):
     assert Settings.load(profile="gpu").whisper == "turbo"
-    monkeypatch.setenv("AIRCHECK_WHISPER", "base")
-    assert Settings.load(profile="gpu").whisper == "base"
+    monkeypatch.setenv("AIRCHECK_WHISPER", "small")
+    assert Settings.load(profile="gpu").whisper == "small"
     assert Settings.load(profile="gpu", whisper="tiny").whisper == "tiny"
     monkeypatch.setenv("AIRCHECK_PROFILE", "gpu")
-    assert Settings.load().longest_window_s() == 30
+    assert Settings.load().episode_parallel_windows == 32
 
 
 def test_models_load_what_the_launcher_resolved(monkeypatch):
@@ -74,10 +74,3 @@ def test_the_clients_own_variable_does_not_stop_the_server(monkeypatch):
 def test_a_token_is_not_shown_when_settings_are_printed(monkeypatch):
     monkeypatch.setenv("AIRCHECK_TOKEN", "s3cret")
     assert "s3cret" not in repr(Settings.load())
-
-
-def test_language_and_window_follow_the_whisper_that_is_chosen():
-    embedded, turbo = Settings.load(), Settings.load(whisper="turbo")
-    assert embedded.longest_window_s() < turbo.longest_window_s() == 30
-    assert turbo.language == "auto"
-    assert Settings.load(whisper="turbo", window_max_s=12).longest_window_s() == 12

@@ -47,7 +47,7 @@ def build(
         manifest=manifest.name,
         manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest()[:12],
         conditions=conditions,
-        synthetic_weights=any(model.embedded for model in conditions.models),
+        embedded_classifiers=any(model.embedded for model in conditions.models),
         budget=budget,
         counts=_counts(results, data),
         faults=tuple(ItemFault(id=r.item.id, error=r.error) for r in results if r.error),

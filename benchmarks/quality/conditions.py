@@ -11,6 +11,7 @@ from safetensors import safe_open
 from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, EmbeddedAcousticClassifier
 from aircheck.inference.text_safety.embedded import HEAD
 from aircheck.inference.text_safety.head import load_head
+from aircheck.inference.whisper.weights import ctranslate2_format, weight_packages
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.packs import PolicyPack, load_pack
 from aircheck.settings import Settings
@@ -22,29 +23,21 @@ EMBEDDED = "embedded"
 _DIGITS = 12
 
 
-def embedded_whisper(settings: Settings) -> Path:
-    """The checkpoint that "embedded" stands for."""
-    return settings.model_repository / "whisper" / "1" / "whisper.safetensors"
-
-
 def whisper_version(settings: Settings) -> ModelVersion:
     """The Whisper that the settings name, without loading its weights."""
-    if settings.whisper in whisper.available_models():
-        sha256 = whisper._MODELS[settings.whisper].split("/")[-2]  # openai-whisper keeps it in the address
-        return ModelVersion(model="whisper", name=settings.whisper, version="official", sha256=sha256[:_DIGITS])
-    embedded = settings.whisper == EMBEDDED
-    path = embedded_whisper(settings) if embedded else Path(settings.whisper)
+    name = settings.whisper
+    if (package := weight_packages.PACKAGES.get(name)) and package.installed():
+        return ModelVersion(model="whisper", name=name, version="official", sha256=package.sha256[:_DIGITS])
+    if name in whisper.available_models():
+        sha256 = whisper._MODELS[name].split("/")[-2]  # openai-whisper keeps it in the address
+        return ModelVersion(model="whisper", name=name, version="official", sha256=sha256[:_DIGITS])
+    path = Path(name)
     version = ""
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             version = (file.metadata() or {}).get("version", "")
-    return ModelVersion(
-        model="whisper",
-        name=EMBEDDED if embedded else path.stem,
-        version=version or "unnamed",
-        sha256=_sha256(path),
-        embedded=embedded,
-    )
+    sha256 = _sha256(path)
+    return ModelVersion(model="whisper", name=path.stem, version=version or "unnamed", sha256=sha256)
 
 
 def text_version(name: str, version: str, settings: Settings | None) -> ModelVersion:
@@ -117,9 +110,11 @@ def require_pack(name: str, settings: Settings) -> PolicyPack:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; of a folder, of all its safetensors files."""
+    """Of a file; of a folder, of its CTranslate2 file or else of all its safetensors files."""
     if path.is_dir():
-        parts = [_sha256(part) for part in sorted(path.glob("*.safetensors"))]
-        return hashlib.sha256("".join(parts).encode()).hexdigest()[:_DIGITS]
+        if parts := ctranslate2_format.weight_files(path):
+            return ctranslate2_format.sha256(parts)[:_DIGITS]
+        digests = [_sha256(part) for part in sorted(path.glob("*.safetensors"))]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()[:_DIGITS]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]

@@ -183,11 +183,10 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
     device = select_device(settings.device, gpu if torch.cuda.is_available() else {})
     torch.set_num_threads(cpu_threads(settings.cpu_threads))
     if through == "whisper":
-        file = known.embedded_whisper(settings)
-        model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=file)
+        model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device))
         engine = WhisperEngine(model, DecodingOptions.of(settings), quantization=settings.whisper_quantization)
         terms = known.conditions(through, (known.whisper_version(settings),), context, settings, window_max_s)
-        return WhisperJudge(terms, _Audio(n_mels(settings.whisper, embedded=file), window_max_s), engine)
+        return WhisperJudge(terms, _Audio(n_mels(settings.whisper), window_max_s), engine)
     rules = known.require_pack(context.policy_pack, settings).for_context(context)
     if through == "text_safety":
         text = load_text(settings.text_classifier, settings.text_labels, device)

@@ -104,7 +104,7 @@ def _embedded(source: Path) -> str:
     if source.name not in (RESULTS, folder.name) or not (folder / CONDITIONS).is_file():
         return ""
     if any(model.embedded for model in read_conditions(folder).models):
-        return "The scores come from embedded weights, trained on synthetic data: thresholds for real weights differ."
+        return "The scores come from embedded classifiers, trained on synthetic data: thresholds for others differ."
     return ""
 
 

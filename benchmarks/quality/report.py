@@ -162,7 +162,7 @@ class Report(_Model):
     manifest: str
     manifest_sha256: str
     conditions: Conditions
-    synthetic_weights: bool
+    embedded_classifiers: bool
     budget: float
     counts: Counts
     faults: tuple[ItemFault, ...]

@@ -31,7 +31,7 @@ class _Strict(BaseModel):
 
 
 class ModelVersion(_Strict):
-    """A model that took part; `embedded` ones were trained on synthetic data by this repository's recipes."""
+    """A model that took part; `embedded` ones were trained by this repository's recipes on material it made."""
 
     model: str  # whisper, text_safety, acoustic_safety
     name: str

@@ -147,7 +147,7 @@ def _context(options: Options) -> Context:
 @contextmanager
 def _judge(options: Options, settings: Settings, context: Context, console: Console) -> Iterator[Judge]:
     """Raises UsageError, and what starting a server or loading a model raises."""
-    window_s = settings.longest_window_s()
+    window_s = settings.window_max_s
     if options.through != "server":
         yield _one_model(options, settings, context, window_s, console)
     elif options.url:
@@ -247,10 +247,10 @@ def _summarise(report: Report, console: Console) -> None:
             console.print(f"{name}: [bold]{said(measure)}[/] (of {measure.n})")
     if report.faults:
         console.print(f"{len(report.faults)} items could not be judged; they are named in the report", style="red")
-    if report.synthetic_weights:
+    if report.embedded_classifiers:
         console.print(
-            "Measured with embedded weights, which were trained on synthetic speech, text and sounds: these figures "
-            "say little about human recordings.",
+            "Measured with embedded classifiers, which were trained on text and sounds of this project's making: these "
+            "figures say little about recordings of people.",
             style="yellow",
         )
 

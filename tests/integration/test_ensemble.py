@@ -92,8 +92,9 @@ def test_zero_bytes_are_refused_by_client_and_server(client, server):
                 inputs=[
                     tensor(name="AUDIO", datatype="UINT8", shape=[1, 0]),
                     tensor(name="CONTEXT", datatype="BYTES", shape=[1, 1]),
+                    tensor(name="LANGUAGE", datatype="BYTES", shape=[1, 1]),
                 ],
-                raw_input_contents=[b"", b"\x02\x00\x00\x00{}"],
+                raw_input_contents=[b"", b"\x02\x00\x00\x00{}", b"\x00\x00\x00\x00"],
             ),
             timeout=60,
         )
@@ -145,9 +146,11 @@ def test_clients_that_go_away_at_any_moment_harm_nobody(server, models):
     connection, clip = triton.InferenceServerClient(server.url), audio(wav(speak(f"{SAID}, {SAID}, {SAID}")))
 
     def ask(n):
-        inputs = [triton.InferInput("AUDIO", [*clip.shape], "UINT8"), triton.InferInput("CONTEXT", [1, 1], "BYTES")]
+        inputs = [triton.InferInput("AUDIO", [*clip.shape], "UINT8")]
         inputs[0].set_data_from_numpy(clip)
-        inputs[1].set_data_from_numpy(np.array([[b"{}"]], object))
+        for name, value in (("CONTEXT", b"{}"), ("LANGUAGE", b"")):
+            inputs.append(triton.InferInput(name, [1, 1], "BYTES"))
+            inputs[-1].set_data_from_numpy(np.array([[value]], object))
         errors, over = [], threading.Event()
         call = connection.async_infer("audio_safety", inputs, lambda result, error: (errors.append(error), over.set()))
         if n % 2:
@@ -162,4 +165,4 @@ def test_clients_that_go_away_at_any_moment_harm_nobody(server, models):
     cancelled = [error for error in errors[1::2] if error is not None]
     assert cancelled, "every answer came before its cancellation"
     assert {error.status() for error in cancelled} == {"StatusCode.CANCELLED"}
-    assert models("audio_safety", AUDIO=clip, CONTEXT=["{}"])["VERDICT"].size == 1
+    assert models("audio_safety", AUDIO=clip, CONTEXT=["{}"], LANGUAGE=[""])["VERDICT"].size == 1

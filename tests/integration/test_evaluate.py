@@ -64,7 +64,7 @@ def test_the_committed_set_keeps_the_committed_bounds(committed):
     assert report.counts.items == len(read(EMBEDDED_SET).items)
     assert report.counts.errors == 0
     assert "bounds held" in done.stdout
-    assert "synthetic" in done.stdout
+    assert "embedded classifiers" in done.stdout
     assert (out / "report.html").read_text().startswith("<!doctype html>")
 
 

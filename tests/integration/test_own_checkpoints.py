@@ -48,7 +48,7 @@ def own(folder: Path) -> dict[str, object]:
 def test_a_server_of_own_checkpoints_judges_in_the_mapped_categories(tmp_path: Path) -> None:
     clip = wav(speak("hello and welcome back to the show"))
     with Server(Settings.load(**own(tmp_path))) as server:
-        tensors = Models(server.url)("audio_safety", AUDIO=audio(clip), CONTEXT=["{}"])
+        tensors = Models(server.url)("audio_safety", AUDIO=audio(clip), CONTEXT=["{}"], LANGUAGE=[""])
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             verdict = client.scan_clip(clip)
     assert verdict.segments  # what random weights say; but they heard 128 mels and spoke

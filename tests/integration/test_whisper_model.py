@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from aircheck.settings import Settings
 from aircheck_client import AircheckClient, Retry, UnavailableError
 from support.audio import wav
 from support.speech import speak
-from support.triton import FREE_PORTS, Models, as_json
+from support.triton import FREE_PORTS, Models, as_json, triton_type
 from support.whisper_models import log_mel
 
 
@@ -40,9 +41,15 @@ def speech() -> np.ndarray:
     return speak("welcome back to the show, today we talk about the weather in the mountains")
 
 
+def whisper_model(server: Server, log_mels: np.ndarray, durations_s: np.ndarray) -> dict[str, np.ndarray]:
+    """What `whisper` answers where somebody speaks all the time."""
+    speech = json.dumps([[0.0, float(durations_s[0, 0])]])
+    return Models(server.url)("whisper", LOG_MEL=log_mels, DURATION=durations_s, SPEECH=[speech], LANGUAGE=["en"])
+
+
 def test_words_are_given_where_they_are_asked_for(tight: Server, speech: np.ndarray) -> None:
     log_mels, durations_s = log_mel(speech)[None].numpy(), np.full((1, 1), len(speech) / 16_000, np.float32)
-    (segment, *_) = as_json(Models(tight.url)("whisper", LOG_MEL=log_mels, DURATION=durations_s)["SEGMENTS"])
+    (segment, *_) = as_json(whisper_model(tight, log_mels, durations_s)["TRANSCRIPT"])["segments"]
     assert "".join(word["text"] for word in segment["words"]).strip() == segment["text"]
 
 
@@ -83,12 +90,17 @@ def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, spe
     gone, ended = [], threading.Event()
 
     def ask(rows: int, arrived: Callable[[object, Exception | None], object]) -> triton.CallContext:
-        inputs = [
-            triton.InferInput("LOG_MEL", [rows, 80, 3000], "FP32"),
-            triton.InferInput("DURATION", [rows, 1], "FP32"),
-        ]
-        inputs[0].set_data_from_numpy(np.repeat(mel[None], rows, axis=0))
-        inputs[1].set_data_from_numpy(seconds[:rows])
+        spans = json.dumps([[0.0, float(seconds[0, 0])]]).encode()
+        arrays = {
+            "LOG_MEL": np.repeat(mel[None], rows, axis=0),
+            "DURATION": seconds[:rows],
+            "SPEECH": np.array([[spans]] * rows, object),
+            "LANGUAGE": np.array([[b"en"]] * rows, object),
+        }
+        inputs = []
+        for name, array in arrays.items():
+            inputs.append(triton.InferInput(name, list(array.shape), triton_type(array)))
+            inputs[-1].set_data_from_numpy(array)
         return channel.async_infer("whisper", inputs, arrived)
 
     first = ask(7, lambda result, error: (gone.append(error), ended.set()))  # more windows than the slot
@@ -96,6 +108,6 @@ def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, spe
     assert ended.wait(60)
     assert isinstance(gone[0], InferenceServerException)
     assert "CANCELLED" in str(gone[0].status())
-    out = Models(tight.url)("whisper", LOG_MEL=mel[None], DURATION=seconds[:1])
+    out = whisper_model(tight, mel[None], seconds[:1])
     assert out["TEXT"][0, 0]
     assert Models(tight.url).statistics("whisper")[0] - before < 8, "the cancelled windows were decoded to the end"

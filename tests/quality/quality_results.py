@@ -15,7 +15,9 @@ RULES = PACK.for_context(Context())
 
 
 def conditions(embedded: bool = True, **changes) -> Conditions:
-    model = ModelVersion(model="whisper", name="embedded", version="1", sha256="ab" * 6, embedded=embedded)
+    model = ModelVersion(
+        model="text_safety", name="aircheck-minilm-text", version="1", sha256="ab" * 6, embedded=embedded
+    )
     terms = Conditions(
         through="server", models=(model,), context=Context(), pack_version="1", pack_sha256="cd" * 6, window_max_s=6.0
     )

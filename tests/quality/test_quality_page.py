@@ -62,11 +62,11 @@ def test_the_page_asks_the_network_for_nothing(report, tmp_path):
     assert "default-src 'none'" in page
 
 
-def test_the_page_says_first_that_the_weights_are_synthetic(report, tmp_path):
+def test_the_page_says_first_that_the_classifiers_are_embedded(report, tmp_path):
     page = render(report, tmp_path)
-    assert page.index("Embedded weights.") < page.index("In short")
-    real = report.model_copy(update={"synthetic_weights": False})
-    assert "Embedded weights." not in render(real, tmp_path)
+    assert page.index("Embedded classifiers.") < page.index("In short")
+    real = report.model_copy(update={"embedded_classifiers": False})
+    assert "Embedded classifiers." not in render(real, tmp_path)
 
 
 def test_every_plot_says_in_words_what_it_shows(report, tmp_path):

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 import whisper
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from whisper.model import ModelDimensions, Whisper
+from whisper.tokenizer import get_tokenizer
 
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions
 from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
 from aircheck.inference.whisper.scheduling.scheduler import Scheduler
 from aircheck.inference.whisper.scheduling.sequence import Window
+from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 
-EMBEDDED_CHECKPOINT = Path(__file__).parents[2] / "model_repository" / "whisper" / "1" / "whisper.safetensors"
 CPU = torch.device("cpu")
 
 
@@ -39,6 +40,16 @@ def random_whisper(n_mels: int, n_vocab: int, n_state: int = 64) -> Whisper:
         for projection in (block.cross_attn.query, block.cross_attn.key, block.cross_attn.out):
             torch.nn.init.normal_(projection.weight, std=4 * n_state**-0.5)
     return model.eval().requires_grad_(False)
+
+
+def random_loaded(dtype: torch.dtype = torch.float32) -> LoadedWhisper:
+    """A multilingual `random_whisper` as `load` gives a checkpoint."""
+    model = random_whisper(80, 51865)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Embedding):
+            module.to(dtype)
+    tokenizer = get_tokenizer(multilingual=True, num_languages=model.num_languages, task="transcribe")
+    return LoadedWhisper(model, tokenizer, "random", "0")
 
 
 def tiny_whisper(n_mels: int = 80, n_vocab: int = 51864, n_state: int = 16, seed: int = 0) -> Whisper:

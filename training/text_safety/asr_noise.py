@@ -1,4 +1,4 @@
-"""Simulated recognition errors, learned from what the embedded Whisper really misheard.
+"""Simulated recognition errors, learned from what a Whisper really misheard.
 
 Aligning transcribed training lines with their text gives, for each word, what was heard in its place and how often.
 Lines that were not transcribed are corrupted with those confusions; a word that was never misheard is dropped, loses

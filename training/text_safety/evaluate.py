@@ -4,7 +4,7 @@ python -m training.text_safety.evaluate            # the embedded classifier
 python -m training.text_safety.evaluate --json FILE
 python -m training.text_safety.evaluate --text-classifier FOLDER --text-labels MAP.yaml
 
-Everything is measured twice: on the lines as written, and on what the embedded Whisper heard when they were spoken
+Everything is measured twice: on the lines as written, and on what Whisper heard when they were spoken
 (data/transcripts/test.json).
 """
 
@@ -77,8 +77,7 @@ class Report:
     """All that is measured of one classifier."""
 
     classifier: str
-    whisper_version: str  # of the checkpoint that wrote the transcripts
-    whisper_is_current: bool  # whether that checkpoint is the one in the model repository
+    whisper: str  # the checkpoint that wrote the transcripts, and its version
     word_error_rate: float  # of the transcripts
     clean: Figures
     heard: Figures
@@ -91,7 +90,7 @@ class Report:
 
 
 def heard(lines: Sequence[Line]) -> list[Line]:
-    """The lines as the embedded Whisper heard them; a line of which it heard nothing has no parts."""
+    """The lines as Whisper heard them; a line of which it heard nothing has no parts."""
     known = transcripts.read(transcripts.TEST)
     return [known.heard(line) for line in lines]
 
@@ -189,8 +188,7 @@ def measure(classifier: TextClassifier) -> Report:
     prose = [Line((text,), "benign", "benign") for text in wild.docstring_lines()]
     return Report(
         f"{classifier.name} {classifier.version}",
-        known.whisper_version,
-        known.whisper_sha256 == transcripts.sha256(),
+        f"{known.whisper} {known.whisper_version}",
         word_error_rate(test, spoken),
         figures(test, score_lines(classifier, test)),
         figures(spoken, score_lines(classifier, spoken)),
@@ -220,11 +218,10 @@ def as_markdown(report: Report) -> str:
         f"{max(swap.score_of, key=swap.score_of.__getitem__)}) | {swap.flagged:.1%} |"
         for swap in report.identity
     ]
-    stale = "" if report.whisper_is_current else " (not the one in the model repository: run transcribe again)"
     return "\n".join(
         [
-            f"{report.classifier}: {clean.lines} held-out lines, clean and as Whisper {report.whisper_version} heard "
-            f"them{stale}, word error rate {report.word_error_rate:.1%}",
+            f"{report.classifier}: {clean.lines} held-out lines, clean and as Whisper ({report.whisper}) heard "
+            f"them, word error rate {report.word_error_rate:.1%}",
             "",
             "| category | recall at 1 % FPR, clean | heard | recall at 0.5, clean | heard | AP, clean | heard |",
             "|---|---|---|---|---|---|---|",

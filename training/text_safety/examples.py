@@ -59,7 +59,7 @@ def unsaid(labels: frozenset[Category]) -> frozenset[Category]:
 
 
 class Stage:
-    """Places lines in windows. `direct` are fillers with a {core}; `heard` are lines as the embedded Whisper wrote
+    """Places lines in windows. `direct` are fillers with a {core}; `heard` are lines as a Whisper wrote
     them down, by their text; `rng` alone decides every draw."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """Trains the head of the embedded text classifier. Deterministic; minutes on two CPU cores.
 
-python -m training.text_safety.transcribe    # what the embedded Whisper hears; needed again only after a change
+python -m training.text_safety.transcribe    # what Whisper writes of them; needed again only after a change
 python -m training.text_safety.train [--out model_repository/text_safety/1/head.safetensors]
 python -m training.text_safety.evaluate
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from aircheck.inference.device import bf16_products
 from aircheck.inference.text_safety.embedded import HEAD, embed
 from aircheck.inference.text_safety.encoder import SentenceEncoder
 from aircheck.inference.text_safety.head import HeadCard, save_head
@@ -23,7 +24,6 @@ from training.text_safety.asr_noise import Confusions, Recogniser
 from training.text_safety.examples import Example, Stage
 from training.text_safety.fit import Table, fit
 from training.text_safety.lines import Line, direct_frames, read_train
-from training.whisper.model import mixed_precision
 
 NAME = "aircheck-minilm-text"
 VERSION = "2.1"
@@ -44,7 +44,7 @@ def heard_lines(lines: Sequence[Line]) -> dict[str, Line]:
 
 
 def confusions(lines: Sequence[Line], heard: Mapping[str, Line]) -> Confusions:
-    """What the embedded Whisper makes of which word."""
+    """What Whisper makes of which word."""
     learned = Confusions()
     for line in lines:
         if line.text in heard:
@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     examples = training_examples(options.seed)
     print(f"embedding {len(examples)} examples", flush=True)
     encoder = SentenceEncoder(torch.device("cpu"))
-    with mixed_precision("cpu"):  # where bfloat16 is fast, a third of the time; vectors differ by 0.2 % of their spread
+    with bf16_products(
+        torch.device("cpu")
+    ):  # where bfloat16 is fast, a third of the time; vectors differ by 0.2 % of their spread
         vectors = embed(encoder, [item.passage for item in examples])
     print("fitting", flush=True)
     head = fit(table(examples, vectors), options.epochs, options.seed)

@@ -1,4 +1,4 @@
-"""Speaks the lines and writes down what the embedded Whisper hears, for training and evaluation on real transcripts.
+"""Speaks the lines and writes down what Whisper hears, for training and evaluation on real transcripts.
 
 python -m training.text_safety.transcribe                   # both sets; an interrupted run goes on where it stopped
 python -m training.text_safety.transcribe --only test
@@ -24,31 +24,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from whisper.audio import log_mel_spectrogram
-from whisper.model import Whisper
+from whisper.audio import log_mel_spectrogram, pad_or_trim
 
 from aircheck.inference.whisper.decoding.options import DecodingOptions
-from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
-from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
-from aircheck.inference.whisper.scheduling.scheduler import Scheduler
-from aircheck.inference.whisper.scheduling.sequence import Window as LogMelWindow
-from aircheck.inference.whisper.weights.checkpoint import EMBEDDED, LoadedWhisper, load
+from aircheck.inference.whisper.engine import WhisperEngine
+from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck_client.schema import Segment
 from training.espeak import SAMPLE_RATE_HZ, Voice, say
 from training.text_safety import transcripts
 from training.text_safety.lines import Line, read_test, read_train
 from training.text_safety.transcripts import Transcripts, spoken
-from training.whisper.model import N_POSITIONS, TAIL_STRIDE, encode
 
 CACHE = Path.home() / ".cache" / "aircheck" / "text_safety_transcripts.jsonl"
 SAMPLE = 1500
 """Training lines that are transcribed."""
 
-WINDOW_S = 12.0  # where windows of several lines end, as the server cuts them for a small model
+WINDOW_S = 12.0  # where windows of several lines end
 LEAD_S, PAUSE_S = 0.3, 0.8  # silence before the first line, and after each
 OVERLAP_S = 0.4  # a segment that reaches further than this into a line belongs to it
 BATCH = 8  # windows
-HOP = 160  # samples a mel frame
 
 
 @dataclass(frozen=True)
@@ -122,8 +116,8 @@ def owned(window: Window, segments: Sequence[Segment]) -> list[tuple[str, ...] |
 class Cache:
     """What was heard so far, a JSON object a line; bound to one checkpoint."""
 
-    def __init__(self, path: Path, whisper_sha256: str) -> None:
-        self._path, self._sha256 = path, whisper_sha256
+    def __init__(self, path: Path, whisper_version: str) -> None:
+        self._path, self._version = path, whisper_version
         self.segments: dict[str, tuple[str, ...] | None] = {}
         if path.exists():
             for row in path.read_text(encoding="utf-8").splitlines():
@@ -134,7 +128,7 @@ class Cache:
             entry = json.loads(row)
         except ValueError:
             return  # an interrupted run may leave half a row
-        if entry["whisper_sha256"] == self._sha256:
+        if entry.get("whisper_version") == self._version:
             heard = entry["segments"]
             self.segments[entry["key"]] = None if heard is None else tuple(heard)
 
@@ -142,7 +136,7 @@ class Cache:
         self.segments[key] = heard
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "whisper_sha256": self._sha256, "segments": heard}) + "\n")
+            file.write(json.dumps({"key": key, "whisper_version": self._version, "segments": heard}) + "\n")
 
 
 def sample(lines: Sequence[Line], count: int) -> list[Line]:
@@ -158,58 +152,16 @@ def sample(lines: Sequence[Line], count: int) -> list[Line]:
     return sorted(chosen, key=lambda line: hashlib.sha256(line.text.encode()).digest())
 
 
-class WithoutPadding:
-    """An encoder for windows that are not padded to 30 s.
-
-    `training.whisper.model.encode` stands a few positions for the padding; repeating them gives the decoder all that
-    it would get from the server's encoder, three to five times as fast.
-    """
-
-    def __init__(self, model: Whisper) -> None:
-        self._model = model
-
-    def encode(self, log_mels: torch.Tensor) -> torch.Tensor:
-        """fp32 [1, n_mels, frames + 1], the last frame one of the padding -> audio features [1, N_POSITIONS, state]"""
-        encoded, _ = encode(self._model, log_mels[:, :, :-1], log_mels[:, 0, -1])
-        n = log_mels.shape[-1] // 2
-        heard, padding = encoded[:, :n], encoded[:, n:]
-        return torch.cat([heard, padding.repeat_interleave(TAIL_STRIDE, 1), padding[:, -1:].expand(-1, 32, -1)], 1)[
-            :, :N_POSITIONS
-        ]
-
-
-class Ear:
-    """The embedded Whisper, decoding as the server does, but without encoding each window's padding to 30 s."""
-
-    def __init__(self, loaded: LoadedWhisper) -> None:
-        self.version = loaded.version
-        self._n_mels = loaded.model.dims.n_mels
-        options = DecodingOptions(temperatures=(0.0,))
-        self._slots = ModelRunner(loaded.model, options, BATCH, WithoutPadding(loaded.model))
-
-    def hear(self, batch: Sequence[Window]) -> list[WindowTranscript]:
-        decoded = Scheduler(self._slots).decode([LogMelWindow(self._log_mel(w), w.duration_s) for w in batch])
-        return [
-            transcript(one, self._slots.tokenizer, window.duration_s)
-            for one, window in zip(decoded, batch, strict=True)
-        ]
-
-    def _log_mel(self, window: Window) -> torch.Tensor:
-        """The window's frames and one of its padding."""
-        samples = torch.from_numpy(window.samples)
-        log_mel = log_mel_spectrogram(samples, self._n_mels, padding=SAMPLE_RATE_HZ)  # 1 s of silence
-        frames = min(len(samples) // HOP // 2 * 2 + 2, 2 * N_POSITIONS)
-        return torch.cat([log_mel[:, :frames], log_mel[:, -1:]], 1)
-
-
-def transcribe(ear: Ear, texts: Sequence[str], within_s: float, cache: Cache, name: str) -> None:
+def transcribe(engine: WhisperEngine, texts: Sequence[str], within_s: float, cache: Cache, name: str) -> None:
     """Fills the cache with what Whisper hears; shows progress."""
     missing = [text for text in texts if _key(text, within_s) not in cache.segments]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(name, total=len(texts), completed=len(texts) - len(missing))
         for batch in batched(windows(missing, within_s), BATCH):
-            for window, result in zip(batch, ear.hear(batch), strict=True):
+            log_mels = np.stack([log_mel_spectrogram(pad_or_trim(w.samples), engine.n_mels).numpy() for w in batch])
+            results = engine.transcribe(log_mels, [window.duration_s for window in batch])
+            for window, result in zip(batch, results, strict=True):
                 for text, heard in zip(window.texts, owned(window, result.segments), strict=True):
                     cache.add(_key(text, within_s), heard)
             progress.advance(task, sum(len(window.texts) for window in batch))
@@ -231,21 +183,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, default=SAMPLE, help="training lines to speak (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
 
-    loaded = load(EMBEDDED, torch.device("cpu"), torch.float32, embedded=transcripts.WHISPER)
-    ear, digest = Ear(loaded), transcripts.sha256()
-    cache = Cache(options.cache, digest)
+    engine = WhisperEngine(
+        load("base", torch.device("cpu"), torch.float32),
+        DecodingOptions(language="en", temperatures=(0.0,)),
+        n_slots=BATCH,
+        threads=options.threads,
+    )
+    cache = Cache(options.cache, engine.version)
     for name, within_s, path in (("test", 0.0, transcripts.TEST), ("train", WINDOW_S, transcripts.TRAIN)):
         if options.only not in (None, name):
             continue
         lines = read_test() if name == "test" else sample(read_train(), options.sample)
         texts = [spoken(line) for line in lines]
-        transcribe(ear, texts, within_s, cache, f"hearing {name} lines")
+        transcribe(engine, texts, within_s, cache, f"hearing {name} lines")
         heard = {text: cache.segments[_key(text, within_s)] for text in texts}
         found = {text: segments for text, segments in heard.items() if segments is not None}
-        transcripts.write(Transcripts(ear.version, digest, found), path)
-        print(f"wrote {len(found)} transcripts by Whisper {ear.version} to {path}")
+        transcripts.write(Transcripts(engine.name, engine.version, found), path)
+        print(f"wrote {len(found)} transcripts by Whisper {engine.name} to {path}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the embedded Whisper wrote when the lines were spoken to it: small JSON files beside the data.
+"""What Whisper wrote when the lines were spoken to it: small JSON files beside the data.
 
 `data/transcripts/test.json` holds every held-out line, `train.json` a sample of the training lines.
 `python -m training.text_safety.transcribe` makes both.
@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from pathlib import Path
 from aircheck.inference.text_safety.passages import normalise
 from training.text_safety.lines import DATA, DataError, Line
 
-WHISPER = Path(__file__).resolve().parents[2] / "model_repository" / "whisper" / "1" / "whisper.safetensors"
 FOLDER = DATA / "transcripts"
 TEST, TRAIN = FOLDER / "test.json", FOLDER / "train.json"
 
@@ -23,8 +21,8 @@ TEST, TRAIN = FOLDER / "test.json", FOLDER / "train.json"
 class Transcripts:
     """Segment texts by spoken line (`spoken`), and the checkpoint that wrote them; no segments: it heard nothing."""
 
+    whisper: str
     whisper_version: str
-    whisper_sha256: str
     segments: dict[str, tuple[str, ...]]
 
     def heard(self, line: Line) -> Line:
@@ -48,8 +46,8 @@ def read(path: Path) -> Transcripts:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Transcripts(
+            content["whisper"],
             content["whisper_version"],
-            content["whisper_sha256"],
             {text: tuple(segments) for text, segments in content["segments"].items()},
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -63,8 +61,3 @@ def write(transcripts: Transcripts, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps(vars(transcripts), indent=0, ensure_ascii=False, sort_keys=True)
     path.write_text(content.replace("[\n", "[").replace("\n]", "]") + "\n", encoding="utf-8")
-
-
-def sha256(path: Path = WHISPER) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,12 +11,19 @@ from whisper.model import Whisper
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
 from support.audio import RATE_HZ
 from support.speech import speak
-from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel, random_whisper
+from support.whisper_models import CPU, log_mel, random_loaded, random_whisper
 
 
 @pytest.fixture(scope="session")
-def embedded() -> LoadedWhisper:
-    return load("embedded", CPU, torch.float32, embedded=EMBEDDED_CHECKPOINT)
+def base() -> LoadedWhisper:
+    """OpenAI's weights, for what depends on the words; a window takes seconds."""
+    return load("base", CPU, torch.float32)
+
+
+@pytest.fixture(scope="session")
+def small() -> LoadedWhisper:
+    """A model of random weights, for what does not depend on the words."""
+    return random_loaded()
 
 
 @pytest.fixture(scope="session", params=[(80, 51865), (128, 51866)], ids=["80-mels", "128-mels"])

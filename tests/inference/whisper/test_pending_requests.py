@@ -34,8 +34,8 @@ class Inbox:
 
 
 @pytest.fixture
-def engine(embedded: LoadedWhisper) -> Iterator[WhisperEngine]:
-    with WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=1, max_waiting=6) as engine:
+def engine(small: LoadedWhisper) -> Iterator[WhisperEngine]:
+    with WhisperEngine(small, DecodingOptions(temperatures=(0.0,), seek=False), n_slots=1, max_waiting=6) as engine:
         yield engine
 
 
@@ -132,8 +132,8 @@ def test_nobody_asks_whether_an_answered_request_was_cancelled() -> None:
     assert not asked_late
 
 
-def test_a_request_that_a_closing_engine_cannot_answer_gets_the_error(embedded: LoadedWhisper, windows: Tensor) -> None:
-    engine = WhisperEngine(embedded, DecodingOptions(temperatures=(0.0,)), n_slots=1)
+def test_a_request_that_a_closing_engine_cannot_answer_gets_the_error(small: LoadedWhisper, windows: Tensor) -> None:
+    engine = WhisperEngine(small, DecodingOptions(temperatures=(0.0,), seek=False), n_slots=1)
     pending, inbox, late = PendingRequests(engine), Inbox(), Inbox()
     pending.submit(lines(windows, 2, 2), inbox, lambda: False)
     engine.close()

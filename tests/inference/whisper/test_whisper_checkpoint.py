@@ -14,11 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 from whisper.model import LayerNorm, Whisper
 
-from aircheck.inference.whisper.weights.checkpoint import CheckpointError, LoadedWhisper, load, n_mels
+from aircheck.inference.whisper.weights.checkpoint import CheckpointError, load, n_mels
 from support.pickles import Runs
 from support.whisper_models import (
     CPU,
-    EMBEDDED_CHECKPOINT,
     decoded,
     log_mel,
     random_whisper,
@@ -44,13 +43,6 @@ def test_a_checkpoint_of_either_format_is_loaded_whole(save: object, model: Whis
     for name, tensor in loaded.model.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name]), name
     assert loaded.tokenizer.encoding.n_vocab == model.dims.n_vocab
-
-
-def test_the_embedded_checkpoint_is_the_file_it_stands_for(embedded: LoadedWhisper) -> None:
-    by_path = load(str(EMBEDDED_CHECKPOINT), CPU, torch.float32)
-    assert embedded.name == "embedded"
-    assert embedded.version == by_path.version
-    assert embedded.model.dims == by_path.model.dims
 
 
 def test_matrices_take_the_dtype_and_layer_norms_stay_in_fp32(model: Whisper, tmp_path: Path) -> None:
@@ -80,20 +72,13 @@ def test_a_stored_causal_mask_does_no_harm(model: Whisper, tmp_path: Path) -> No
 
 def refused(path: Path | str, *words: str) -> None:
     with pytest.raises(CheckpointError) as raised:
-        load(str(path), CPU, torch.float32, embedded=Path("nowhere/whisper.safetensors"))
+        load(str(path), CPU, torch.float32)
     for word in (str(path), *words):
         assert word in str(raised.value)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    refused("trubo", "turbo", "large-v3", "embedded", ".safetensors")
-
-
-def test_a_missing_embedded_file_is_named() -> None:
-    with pytest.raises(CheckpointError, match=r"nowhere/whisper\.safetensors"):
-        load("embedded", CPU, torch.float32, embedded=Path("nowhere/whisper.safetensors"))
-    with pytest.raises(CheckpointError, match="no embedded checkpoint"):
-        load("embedded", CPU, torch.float32)
+    refused("trubo", "turbo", "large-v3", ".safetensors", "CTranslate2")
 
 
 @pytest.mark.parametrize("name", ["cut.pt", "cut.safetensors"])

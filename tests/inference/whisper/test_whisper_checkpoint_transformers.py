@@ -175,3 +175,12 @@ def test_pickled_weights_are_refused_unread_and_ignored_beside_safetensors(folde
     (folder / "model.safetensors").unlink()
     refused(folder, "pytorch_model.bin", "never read", "save_pretrained")
     assert not made.exists()
+
+
+def test_alignment_heads_come_with_the_generation_config(folder: Path) -> None:
+    heads = [[1, 0], [2, 1]]
+    edit(folder / "generation_config.json", alignment_heads=heads)
+    found = load(str(folder), CPU, torch.float32).model.alignment_heads.indices().T.tolist()
+    assert found == heads
+    edit(folder / "generation_config.json", alignment_heads=[[7, 0]])
+    refused(folder, "alignment_heads")

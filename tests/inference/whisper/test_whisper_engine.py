@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from aircheck.inference.device import cpu_has_fast_bf16
+from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.decoding.segments import WindowTranscript
 from aircheck.inference.whisper.engine import (
     EngineClosedError,
@@ -23,14 +24,15 @@ from aircheck.inference.whisper.engine import (
     select_dtype,
 )
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
-from support.whisper_models import CPU, EMBEDDED_CHECKPOINT, log_mel
+from support.whisper_models import CPU, log_mel
 
 TESTS = Path(__file__).parents[2]
+GREEDY = DecodingOptions(temperatures=(0.0,), seek=False)  # what random weights write never ends
 
 
 @pytest.fixture(scope="module")
-def engine(embedded: LoadedWhisper) -> Iterator[WhisperEngine]:
-    with WhisperEngine(embedded, n_slots=4) as engine:
+def engine(small: LoadedWhisper) -> Iterator[WhisperEngine]:
+    with WhisperEngine(small, GREEDY, n_slots=4) as engine:
         yield engine
 
 
@@ -40,7 +42,6 @@ def durations_s(sounds: list[np.ndarray]) -> list[float]:
 
 
 def assert_consistent(said: WindowTranscript, duration_s: float) -> None:
-    assert said.language == "en"
     assert said.text.split() == " ".join(segment.text for segment in said.segments).split()
     for segment in said.segments:
         assert 0 <= segment.start_s <= segment.end_s <= duration_s
@@ -50,30 +51,31 @@ def assert_consistent(said: WindowTranscript, duration_s: float) -> None:
     assert starts == sorted(starts)
 
 
-def test_every_window_gets_its_own_transcript(engine: WhisperEngine, windows: Tensor, durations_s: list[float]) -> None:
-    together = engine.transcribe(windows[:5].numpy(), durations_s[:5])
-    for said, duration_s in zip(together, durations_s[:5], strict=True):
+def test_every_window_gets_its_own_transcript(base: LoadedWhisper, windows: Tensor, durations_s: list[float]) -> None:
+    with WhisperEngine(base, GREEDY, n_slots=4) as engine:
+        together = engine.transcribe(windows[:3].numpy(), durations_s[:3])
+        pair = engine.transcribe(windows[[2, 0]], [durations_s[2], durations_s[0]])
+    for said, duration_s in zip(together, durations_s[:3], strict=True):
         assert_consistent(said, duration_s)
-    assert together[0].text, "the embedded model hears speech"
-    assert len({said.text for said in together}) > 3
-    pair = engine.transcribe(windows[[3, 0]], [durations_s[3], durations_s[0]])
-    assert [said.text for said in pair] == [together[3].text, together[0].text]
+        assert said.language == "en"
+    assert len({said.text for said in together}) == 3
+    assert "the old house at the end of the street" in together[0].text.lower()
+    assert [said.text for said in pair] == [together[2].text, together[0].text]
 
 
 def test_bf16_transcribes_too(windows: Tensor, durations_s: list[float]) -> None:
-    with WhisperEngine(load("embedded", CPU, torch.bfloat16, embedded=EMBEDDED_CHECKPOINT)) as engine:
-        said = engine.transcribe(windows[:2], durations_s[:2])
-    for transcript, duration_s in zip(said, durations_s[:2], strict=True):
-        assert_consistent(transcript, duration_s)
-    assert said[0].text
+    with WhisperEngine(load("base", CPU, torch.bfloat16), n_slots=2) as engine:
+        (said,) = engine.transcribe(windows[:1], durations_s[:1])
+    assert_consistent(said, durations_s[0])
+    assert "the old house at the end of the street" in said.text.lower()
 
 
 def test_no_windows_give_no_transcripts(engine: WhisperEngine) -> None:
     assert engine.transcribe(np.zeros((0, 80, 3000), np.float32), []) == []
 
 
-def test_the_engine_says_which_checkpoint_it_runs(engine: WhisperEngine, embedded: LoadedWhisper) -> None:
-    assert (engine.name, engine.version, engine.n_mels) == ("embedded", embedded.version, 80)
+def test_the_engine_says_which_checkpoint_it_runs(engine: WhisperEngine, small: LoadedWhisper) -> None:
+    assert (engine.name, engine.version, engine.n_mels) == (small.name, small.version, 80)
 
 
 @pytest.mark.parametrize(
@@ -132,15 +134,15 @@ def test_every_log_mel_of_the_front_end_is_taken(engine: WhisperEngine, shape: s
         engine.check(values[:80][None].half(), [1.0])
 
 
-@pytest.mark.parametrize(("threads", "n_slots"), [(1, 3), (3, 5), (4, 2)])
+@pytest.mark.parametrize(("threads", "n_slots"), [(1, 3), (3, 5)])
 def test_workers_share_the_slots_and_the_windows(
-    engine: WhisperEngine, embedded: LoadedWhisper, windows: Tensor, threads: int, n_slots: int
+    engine: WhisperEngine, small: LoadedWhisper, windows: Tensor, threads: int, n_slots: int
 ) -> None:
     """What is said does not depend on how many cores there are, and every slot belongs to one worker."""
     sent = [Window(window, 30.0) for window in windows]
     expected = engine.decode(sent)
     busy: set[str] = set()
-    with WhisperEngine(embedded, n_slots=n_slots, threads=threads) as other:
+    with WhisperEngine(small, GREEDY, n_slots=n_slots, threads=threads) as other:
         assert (other.n_slots, other.n_workers) == (n_slots, min(threads, n_slots))
         futures = []
         for window in sent:
@@ -150,8 +152,8 @@ def test_workers_share_the_slots_and_the_windows(
     assert len(busy) == min(threads, n_slots), "a worker had nothing to do"
 
 
-def test_a_window_cancelled_in_the_queue_makes_room(embedded: LoadedWhisper, windows: Tensor) -> None:
-    with WhisperEngine(embedded, n_slots=1, max_waiting=1, threads=1) as engine:
+def test_a_window_cancelled_in_the_queue_makes_room(small: LoadedWhisper, windows: Tensor) -> None:
+    with WhisperEngine(small, GREEDY, n_slots=1, max_waiting=1, threads=1) as engine:
         first = engine.submit(Window(windows[0], 30.0))
         second = engine.submit(Window(windows[0], 30.0))  # waits until the first has left the queue
         assert second.cancel()
@@ -159,9 +161,9 @@ def test_a_window_cancelled_in_the_queue_makes_room(embedded: LoadedWhisper, win
         assert third.result() == first.result()
 
 
-def test_a_full_queue_makes_its_senders_wait(embedded: LoadedWhisper, windows: Tensor) -> None:
+def test_a_full_queue_makes_its_senders_wait(small: LoadedWhisper, windows: Tensor) -> None:
     sent: list[int] = []
-    with WhisperEngine(embedded, n_slots=1, max_waiting=2) as engine:
+    with WhisperEngine(small, GREEDY, n_slots=1, max_waiting=2) as engine:
 
         def send() -> None:
             for n in range(9):
@@ -179,8 +181,8 @@ def test_a_full_queue_makes_its_senders_wait(embedded: LoadedWhisper, windows: T
     assert sorted(done) == list(range(9))
 
 
-def test_a_closed_engine_answers_what_it_had_and_takes_no_more(embedded: LoadedWhisper, windows: Tensor) -> None:
-    engine = WhisperEngine(embedded, n_slots=1)
+def test_a_closed_engine_answers_what_it_had_and_takes_no_more(small: LoadedWhisper, windows: Tensor) -> None:
+    engine = WhisperEngine(small, GREEDY, n_slots=1)
     futures = [engine.submit(Window(windows[0], 30.0)) for _ in range(2)]
     engine.close()
     assert all(future.done() for future in futures)

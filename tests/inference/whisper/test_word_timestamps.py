@@ -41,11 +41,11 @@ def assert_as_openai_whisper(model: Whisper, window: DecodedWindow, mel: Tensor,
     assert sum(same) >= 0.8 * len(same)
 
 
-def test_words_are_aligned_as_openai_whisper_aligns_them(embedded: LoadedWhisper, sounds: list[np.ndarray]) -> None:
-    windows, log_mels = with_words(embedded.model, sounds)
+def test_words_are_aligned_as_openai_whisper_aligns_them(base: LoadedWhisper, sounds: list[np.ndarray]) -> None:
+    windows, log_mels = with_words(base.model, sounds)
     for window, mel, sound in zip(windows, log_mels, sounds, strict=True):
         if window.tokens and any(token < 50256 for token in window.tokens):
-            assert_as_openai_whisper(embedded.model, window, mel, len(sound))
+            assert_as_openai_whisper(base.model, window, mel, len(sound))
     assert sum(len(window.words) for window in windows) > 30
     assert all(a.end_s <= b.end_s for w in windows for a, b in zip(w.words, w.words[1:], strict=False))
     assert windows[-1].words == (), "silence has no words"
@@ -59,9 +59,9 @@ def test_words_of_a_multilingual_model_are_cut_as_its_language_is(
         assert_as_openai_whisper(multilingual, window, mel, len(sound))
 
 
-def test_every_word_belongs_to_the_segment_that_says_it(embedded: LoadedWhisper, sounds: list[np.ndarray]) -> None:
-    windows, _ = with_words(embedded.model, sounds[:4])
-    tokenizer = get_tokenizer(multilingual=False)
+def test_every_word_belongs_to_the_segment_that_says_it(base: LoadedWhisper, sounds: list[np.ndarray]) -> None:
+    windows, _ = with_words(base.model, sounds[:4])
+    tokenizer = base.tokenizer
     n_segments = 0
     for window, sound in zip(windows, sounds, strict=False):
         for segment in transcript(window, tokenizer, len(sound) / RATE_HZ).segments:

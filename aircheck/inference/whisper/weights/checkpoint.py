@@ -15,7 +15,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class LoadedWhisper:
 class _Checkpoint:
     dims: Any  # as the file has them
     state: Mapping[str, Tensor]  # empty where only the dims were asked for
-    version: str | None = None  # None where the file does not name it
+    version: str | None = None  # None: the digest of the weight files stands for it
     alignment_heads: Any = None  # (layer, head) of each, as the file has them; None where it names none
 
 
@@ -130,9 +130,7 @@ def _from_path(path: Path) -> tuple[Whisper, str]:
 
 
 def _weight_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return ctranslate2_format.weight_files(path) or transformers_format.weight_files(path)
+    return transformers_format.weight_files(path) if path.is_dir() else [path]
 
 
 def _read(path: Path, with_weights: bool = True) -> _Checkpoint:
@@ -154,7 +152,8 @@ def _read(path: Path, with_weights: bool = True) -> _Checkpoint:
 
 def _read_folder(folder: Path, with_weights: bool) -> _Checkpoint:
     if files := ctranslate2_format.weight_files(folder):
-        return _ctranslate2(folder, files, with_weights)
+        version = ctranslate2_format.sha256(files)[:_HASH_DIGITS] if with_weights else None
+        return replace(_ctranslate2(folder, files, with_weights), version=version)
     try:
         dims = transformers_format.dims(folder)
         state = transformers_format.state(folder) if with_weights else {}
