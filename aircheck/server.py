@@ -94,7 +94,7 @@ class Server:
         try:
             self._process = subprocess.Popen(
                 [str(triton.binary), *triton.arguments(self._run_dir), *self._arguments()],
-                env={**os.environ, **triton.environment(), **self.settings.environment()},
+                env={**os.environ, **triton.environment(self._run_dir), **self.settings.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

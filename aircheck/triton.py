@@ -15,6 +15,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+_LIBRARIES = "lib"  # folder under the run directory
+
 
 class TritonError(RuntimeError):
     """Triton cannot be found or started; the message says what is missing and how to get it."""
@@ -41,13 +43,20 @@ class Triton:
                 f"this nvidia-pytriton has no Python backend for Python {python_version()}; use Python 3.11"
             )
         (backend / "triton_python_backend_stub").symlink_to(self.pytriton / stub)
+        # the stub's library path must hold nothing else: a distribution's folder may hold another cuDNN or cuBLAS,
+        # which would come before those that torch brings
+        (run_dir / _LIBRARIES).mkdir()
+        (run_dir / _LIBRARIES / _libpython().name).symlink_to(_libpython())
         return [f"--backend-directory={backend.parent}", f"--cache-directory={self.pytriton / 'caches'}"]
 
-    def environment(self) -> dict[str, str]:
-        """Variables on top of the caller's environment: library paths, and this interpreter's packages for models."""
+    def environment(self, run_dir: Path) -> dict[str, str]:
+        """Variables on top of the caller's environment: library paths, and this interpreter's packages for models.
+
+        run_dir : what `arguments` was given
+        """
         libraries = [os.environ.get("LD_LIBRARY_PATH", "")]
         if self.pytriton is not None:
-            libraries = [str(self.pytriton.parents[1] / "nvidia_pytriton.libs"), str(_libpython().parent), *libraries]
+            libraries = [str(self.pytriton.parents[1] / "nvidia_pytriton.libs"), str(run_dir / _LIBRARIES), *libraries]
         return {
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
