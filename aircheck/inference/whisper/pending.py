@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from aircheck.inference.whisper.decoding.options import DecodedPass
 from aircheck.inference.whisper.decoding.segments import WindowTranscript
@@ -15,6 +16,7 @@ Answer = list[WindowTranscript] | Exception | None
 """A transcript a window, what went wrong, or None for a request that was cancelled."""
 
 _POLL_S = 0.1
+_MAX_ASKED = 50  # requests a round: each question is a round trip between processes, beside the decoder
 
 
 @dataclass(eq=False)
@@ -46,9 +48,11 @@ class PendingRequests:
 
     def __init__(self, engine: WhisperEngine) -> None:
         self._engine = engine
-        self._requests: set[_Request] = set()
+        self._requests: dict[_Request, None] = {}  # in the order in which they are to be asked
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        # texts, JSON and the send, which waits for the server, must not hold up the engine's workers
+        self._answers = ThreadPoolExecutor(1, "whisper-answers")
         self._watcher = threading.Thread(target=self._watch, name="whisper-cancellations", daemon=True)
         self._watcher.start()
 
@@ -57,16 +61,17 @@ class PendingRequests:
     ) -> None:
         """Queue the windows; the answer is an EngineBusyError when they are more than the engine's queue has room for.
 
-        answer : called exactly once, when every window is done, on this thread, one of the engine's or this object's
-        is_cancelled : asked ten times a second, but neither during the answer nor after it; when true, the windows
-            leave their slots
+        answer : called exactly once, when every window is done, on this thread or one of this object's; on one of the
+            engine's after `close`
+        is_cancelled : asked ten times a second, less often where more than 50 requests are pending, but neither during
+            the answer nor after it; when true, the windows leave their slots
         """
         if not windows:
             answer([])
             return
         request = _Request(windows, answer, is_cancelled)
         with self._lock:
-            self._requests.add(request)
+            self._requests[request] = None
         try:
             for window in windows:
                 request.futures.append(self._engine.submit(window, block=False))
@@ -74,7 +79,7 @@ class PendingRequests:
             request.cancel()
             self._close(request, error)
             return
-        waiting = _CountDown(len(windows), lambda: self._settle(request))
+        waiting = _CountDown(len(windows), lambda: self._hand_over(request))
         for future in request.futures:
             future.add_done_callback(lambda _: waiting.count())
 
@@ -82,6 +87,13 @@ class PendingRequests:
         """Stop watching; the engine answers what is left when it is closed."""
         self._closing.set()
         self._watcher.join()
+        self._answers.shutdown()
+
+    def _hand_over(self, request: _Request) -> None:
+        try:
+            self._answers.submit(self._settle, request)
+        except RuntimeError:  # shut down: the engine is being closed, and its thread has nothing else to do
+            self._settle(request)
 
     def _settle(self, request: _Request) -> None:
         if any(future.cancelled() for future in request.futures):
@@ -97,16 +109,22 @@ class PendingRequests:
 
     def _close(self, request: _Request, answer: Answer) -> None:
         with self._lock:
-            self._requests.discard(request)
+            self._requests.pop(request, None)
         request.close(answer)
 
     def _watch(self) -> None:
         while not self._closing.wait(_POLL_S):
-            with self._lock:
-                requests = list(self._requests)
-            for request in requests:
-                if request.is_given_up():
-                    request.cancel()
+            self._ask_some()
+
+    def _ask_some(self) -> None:
+        """Ask the requests whose turn it is whether they are still wanted."""
+        with self._lock:
+            asked = list(islice(self._requests, _MAX_ASKED))
+            for request in asked:
+                self._requests[request] = self._requests.pop(request)  # to the end
+        for request in asked:
+            if request.is_given_up():
+                request.cancel()
 
 
 class _CountDown:

@@ -132,6 +132,42 @@ def test_nobody_asks_whether_an_answered_request_was_cancelled() -> None:
     assert not asked_late
 
 
+def test_a_round_of_questions_is_bounded_and_everybody_gets_a_turn() -> None:
+    pending = PendingRequests(EngineByHand())
+    pending.close()  # its thread; the rounds are called here
+    asked: list[int] = []
+    for number in range(120):
+
+        def is_cancelled(number: int = number) -> bool:
+            asked.append(number)
+            return False
+
+        pending.submit([Window(torch.zeros(80, 3000), 30.0)], lambda _: None, is_cancelled)
+    for n_rounds in (1, 2, 3):
+        pending._ask_some()
+        assert len(asked) == 50 * n_rounds
+    assert set(asked) == set(range(120))
+
+
+def test_answers_do_not_hold_up_the_thread_that_decodes() -> None:
+    engine = EngineByHand()
+    pending, answered_on = PendingRequests(engine), []
+    arrived = threading.Event()
+
+    def answer(_: Answer) -> None:
+        answered_on.append(threading.current_thread())
+        arrived.set()
+
+    pending.submit([Window(torch.zeros(80, 3000), 30.0)], answer, lambda: False)
+    engine.given[0].set_exception(RuntimeError("an answer"))
+    assert arrived.wait(10)
+    assert answered_on != [threading.current_thread()]
+    pending.submit([Window(torch.zeros(80, 3000), 30.0)], answer, lambda: False)
+    pending.close()
+    engine.given[1].set_exception(RuntimeError("an answer"))
+    assert answered_on[1:] == [threading.current_thread()], "after closing, there is no other thread"
+
+
 def test_a_request_that_a_closing_engine_cannot_answer_gets_the_error(small: LoadedWhisper, windows: Tensor) -> None:
     engine = WhisperEngine(small, DecodingOptions(temperatures=(0.0,), seek=False), n_slots=1)
     pending, inbox, late = PendingRequests(engine), Inbox(), Inbox()
