@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from whisper.model import Whisper
 
+from aircheck.inference.whisper.decoding.layers import padded_table
 from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.scheduling.backend import HostBackend
 from aircheck.inference.whisper.scheduling.model_runner import GRAPHED, ModelRunner, RunnerMode
@@ -187,3 +188,11 @@ def test_no_more_is_encoded_ahead_than_memory_is_reserved_for(model: Whisper) ->
         scheduler.iterate()
         assert len(scheduler._encoded) <= GRAPHED.max_encoded
     assert scheduler.n_running == 16, "the first batch, which nothing ran beside"
+
+
+def test_a_padded_vocabulary_is_a_multiple_of_eight_and_adds_nothing() -> None:
+    table, x = torch.randn(51_866, 16), torch.randn(3, 16)
+    padded = padded_table(table, 8)
+    assert len(padded) == 51_872
+    assert torch.equal(padded[: len(table)], table)
+    assert not (x @ padded.t())[:, len(table) :].any()

