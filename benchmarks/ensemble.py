@@ -46,7 +46,7 @@ def main() -> None:
     started = time.monotonic()
     with Server(Settings.load(grpc_port=0, http_port=0, metrics_port=0)) as server:
         ready_s = time.monotonic() - started
-        clips = sample_clips(options.recording, server.settings.longest_window_s())
+        clips = sample_clips(options.recording, server.settings.window_max_s)
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             for clip in track(clips[:WARM_UP_CLIPS], "warming up", console=console):
                 client.scan_clip(clip)
@@ -112,7 +112,7 @@ def _conditions(settings: Settings, recording: Path, seconds: float, in_flight: 
         **hardware.facts(packages),
         "whisper": settings.whisper,
         "whisper_dtype": settings.whisper_dtype,
-        "window_max_s": settings.longest_window_s(),
+        "window_max_s": settings.window_max_s,
         "recording": recording.name,
     }
 

@@ -1,13 +1,12 @@
 """What the server costs: windows a second of the bare engine against a saturated ensemble, on the same clips.
 
-    python -m benchmarks.ensemble_overhead                             # embedded weights, then random ones of `base`
-    python -m benchmarks.ensemble_overhead --weights base --windows 256 --in-flight 64
+    python -m benchmarks.ensemble_overhead                                          # the settings' Whisper
+    python -m benchmarks.ensemble_overhead --whisper base tiny.en --windows 256 --in-flight 64
 
 Bare engine: aircheck's Whisper engine in this process, given all the windows' log-mels, computed beforehand.
 Ensemble: a real Triton on loopback, sent the same windows as WAVE bytes, `--in-flight` at a time: decoding, log-mels,
 Whisper, both classifiers, the policy, and the client's own work, all on the same cores. Both run with the settings in
-force, and are timed from the first window sent to the last answered. The random weights stop after 64 tokens in every
-window, without fallback, so that a window costs what a usual one of that shape does.
+force, and are timed from the first window sent to the last answered.
 
 Where the rest goes: CPU seconds of each process over the same time.
 """
@@ -16,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
@@ -34,15 +32,14 @@ from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
 from benchmarks import ensemble, hardware, result_file
-from benchmarks.peers import weights
-from benchmarks.peers.windows import LIMITS, log_mels_of
+from benchmarks.baselines.windows import log_mels_of
 from benchmarks.processes import cpu_seconds
-from benchmarks.throughput import EMBEDDED, PACKAGES
+from benchmarks.throughput import PACKAGES
+from benchmarks.wer.recordings import LIMITS
 from preprocessing.windows import Episode
 from preprocessing.windows import Window as Clip
 
 RESULT = ROOT / "benchmarks" / "results" / "ensemble_overhead.json"
-RANDOM_TOKENS = 64  # said in every window by the random weights
 _WARM_UP_WINDOWS = 8
 _TRITON_PACKAGES = (*PACKAGES, "nvidia-pytriton", "nvidia-dali-cuda130")
 
@@ -61,28 +58,26 @@ def main() -> None:
         },
         "runs": [],
     }
-    with tempfile.TemporaryDirectory(prefix="aircheck-overhead-") as folder:
-        for name in asked.weights:
-            checkpoint = "embedded" if name == "embedded" else str(_random_checkpoint(name, Path(folder)))
-            settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0, whisper=checkpoint)
-            clips = [*Episode(asked.recording.read_bytes(), LIMITS).windows(settings.longest_window_s())]
-            clips = [*islice(cycle(clips), asked.windows)]
-            report["runs"].append(compared(name, settings, clips, asked.in_flight, console))
-            result_file.write(report, asked.out)
+    for name in asked.whisper or [Settings.load().whisper]:
+        settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0, whisper=name)
+        clips = [*Episode(asked.recording.read_bytes(), LIMITS).windows(settings.window_max_s)]
+        clips = [*islice(cycle(clips), asked.windows)]
+        report["runs"].append(compared(name, settings, clips, asked.in_flight, console))
+        result_file.write(report, asked.out)
     console.print(Markdown(markdown(report)))
     console.print(f"written to {asked.out}")
 
 
 def compared(name: str, settings: Settings, clips: list[Clip], in_flight: int, console: Console) -> dict[str, Any]:
     """Bare engine, ensemble, bare engine again: the better of the two counts, so that a slower start favours nobody."""
-    console.print(f"[bold]{name}[/] weights: {len(clips)} windows; bare engine")
+    console.print(f"[bold]{name}[/]: {len(clips)} windows; bare engine")
     first = bare_windows_per_s(settings, clips)
     console.print(f"  {first:.2f} windows/s; ensemble with {in_flight} windows in flight")
     served = served_windows_per_s(settings, clips, in_flight)
     console.print(f"  {served['windows_per_s']:.2f} windows/s; bare engine again")
     bare = max(first, bare_windows_per_s(settings, clips))
     return {
-        "weights": name,
+        "whisper": name,
         "dtype": settings.whisper_dtype,
         "bare_windows_per_s": round(bare, 3),
         "ensemble_windows_per_s": round(served["windows_per_s"], 3),
@@ -96,7 +91,7 @@ def compared(name: str, settings: Settings, clips: list[Clip], in_flight: int, c
 def bare_windows_per_s(settings: Settings, clips: list[Clip]) -> float:
     """The engine alone, as the model `whisper` sets it up."""
     device = select_device(settings.device, {})
-    whisper = load(settings.whisper, device, select_dtype(settings.whisper_dtype, device), embedded=EMBEDDED)
+    whisper = load(settings.whisper, device, select_dtype(settings.whisper_dtype, device))
     log_mels = log_mels_of([clip.samples for clip in clips], whisper.model.dims.n_mels)
     windows = [Window(log_mel, clip.duration_s) for log_mel, clip in zip(log_mels, clips, strict=True)]
     with WhisperEngine(
@@ -143,23 +138,16 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"{conditions['cpu']}, {conditions['cores']} cores; `{conditions['command'].strip()}`",
         "",
-        "| weights | bare engine, windows/s | ensemble, windows/s | keeps | CPU time of the ensemble's processes |",
+        "| Whisper | bare engine, windows/s | ensemble, windows/s | keeps | CPU time of the ensemble's processes |",
         "|---|---:|---:|---:|---|",
     ]
     for run in report["runs"]:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in run["cpu_share"].items() if share >= 0.005)
         lines.append(
-            f"| {run['weights']} | {run['bare_windows_per_s']:.2f} | {run['ensemble_windows_per_s']:.2f} | "
+            f"| {run['whisper']} | {run['bare_windows_per_s']:.2f} | {run['ensemble_windows_per_s']:.2f} | "
             f"{run['ensemble_keeps']:.1%} | {shares} |"
         )
     return "\n".join(lines)
-
-
-def _random_checkpoint(shape: str, folder: Path) -> Path:
-    weights.write(
-        weights.random_model(weights.SHAPES[shape], 0, ends_after=RANDOM_TOKENS), folder / shape, for_transformers=False
-    )
-    return folder / shape / weights.OPENAI
 
 
 def _parse() -> argparse.Namespace:
@@ -168,13 +156,7 @@ def _parse() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--weights",
-        nargs="+",
-        choices=("embedded", *weights.SHAPES),
-        default=["embedded", "base"],
-        help="what to serve",
-    )
+    parser.add_argument("--whisper", nargs="+", help="checkpoints to serve; default: the setting's")
     parser.add_argument("--windows", type=int, default=128, help="how many, as often as needed (at most 4096)")
     parser.add_argument("--in-flight", type=int, default=40, help="windows sent at a time (at most 256)")
     parser.add_argument("--recording", type=Path, default=ROOT / "samples" / "episode.mp3")

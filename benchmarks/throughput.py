@@ -1,21 +1,21 @@
 """Whisper engines against each other: the same weights, the same windows, one run on one machine.
 
-    python -m benchmarks.throughput                              # tiny, base and small shapes, and the embedded weights
-    python -m benchmarks.throughput --shapes base --windows 96   # one shape, more windows
-    python -m benchmarks.throughput --engines ours faster-whisper-int8 --shapes tiny --no-embedded
+    python -m benchmarks.throughput ../shared/data/speech              # base and tiny.en on recordings, where installed
+    python -m benchmarks.throughput MANIFEST --whisper base --engines ours ours-int8 faster-whisper-int8
+    python -m benchmarks.throughput --shapes small --windows 96        # an official shape whose weights are not here
 
 Two kinds of runs:
 
+  real weights      on the English recordings of a manifest (benchmarks.wer says what it holds), a window each. Each
+                    engine generates what it hears; word error rates against our fp32 text show that all do the same.
   random weights    of an official shape. Speed only. Every engine samples the same number of tokens in each window:
                     lengths are drawn from a fixed distribution (lognormal, mean about 64, 8 to 200) and forced.
-  embedded weights  on the committed clips. Each engine says what it hears; word error rates against our fp32 text show
-                    that all say the same.
 
 Fair by construction: log-mels are computed once, outside all timings; every engine has a process of its own with the
 same number of threads; each is warmed up; the best of --repeats rounds counts; what an engine cannot do is charged in
-its favour and written beside its figure. Peers that are not installed are left out with a word:
+its favour and written beside its figure. Baselines that are not installed are left out with a word:
 
-    pip install -e '.[peers]'
+    pip install -e '.[baselines]'
 
 Run it on a machine at rest: the result holds the load at the start.
 """
@@ -37,20 +37,22 @@ from rich.console import Console
 from rich.markdown import Markdown
 from whisper.model import ModelDimensions, Whisper
 
-from aircheck.inference.whisper.weights.checkpoint import from_path
+from aircheck.inference.whisper.weights import weight_packages
+from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import ROOT
-from benchmarks import floor, hardware, peers, result_file
-from benchmarks.peers import weights
-from benchmarks.peers.subprocess_run import EngineFailedError, run
-from benchmarks.peers.windows import LENGTHS, clip_windows, forced_lengths, log_mels_of
-from benchmarks.peers.worker import Job, Outcome
-from benchmarks.throughput_report import add_floor, agreement, figures, markdown, summary
+from benchmarks import baselines, hardware, result_file, roofline
+from benchmarks.baselines import weights
+from benchmarks.baselines.subprocess_run import EngineFailedError, run
+from benchmarks.baselines.windows import LENGTHS, forced_lengths, log_mels_of, speech_windows
+from benchmarks.baselines.worker import Job, Outcome
+from benchmarks.throughput_report import add_roofline, agreement, figures, markdown, summary
 
 PACKAGES = ("torch", "openai-whisper", "faster-whisper", "ctranslate2", "transformers", "numpy")
-EMBEDDED = ROOT / "model_repository" / "whisper" / "1" / "whisper.safetensors"
 RESULT = ROOT / "benchmarks" / "results" / "throughput.json"
 GPU_SHAPES = ("turbo", "large-v3")
 CPU_SHAPES = ("tiny", "base", "small")
+PACKAGED = tuple(name for name in weight_packages.PACKAGES if weight_packages.find(name) is not None)
+"""Official weights that are installed."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="aircheck-throughput-") as folder:
         bench = Bench(options, Path(folder), console)
         rates = bench.rates()
+        for name in asked.whisper if asked.manifest else ():
+            report["runs"].append(bench.real_run(name, asked.manifest, asked.windows))
+            result_file.write(report, asked.out)
         for shape in asked.shapes:
             report["runs"].append(bench.random_run(shape, asked.windows, asked.seed))
             result_file.write(report, asked.out)  # a long run that is broken off leaves what it has
-        if asked.embedded:
-            report["runs"].append(bench.embedded_run(asked.windows))
         rates = rates.best_of(bench.rates())
     report["rates"] = rates.as_dict()
     for item in report["runs"]:
-        add_floor(item, rates)
+        add_roofline(item, rates)
     result_file.write(report, asked.out)
     console.print(Markdown(markdown(report)))
     console.print(f"written to {asked.out}")
@@ -102,10 +105,10 @@ class Bench:
     def __init__(self, options: Options, folder: Path, console: Console) -> None:
         self._options, self._folder, self._console = options, folder, console
 
-    def rates(self) -> floor.Rates:
+    def rates(self) -> roofline.Rates:
         """What the machine does at this moment."""
         self._console.print("measuring matrix products and memory bandwidth")
-        return floor.measure(self._options.device, self._options.threads)
+        return roofline.measure(self._options.device, self._options.threads)
 
     def random_run(self, shape: str, n_windows: int, seed: int) -> dict[str, Any]:
         """Every engine on random weights of `shape`, with forced lengths."""
@@ -120,12 +123,12 @@ class Bench:
         engines, _ = self._compare(folder, log_mels, lengths, self._engines() + self._ours_apart())
         return {"weights": "random", "shape": shape, "lengths": lengths, **self._summary(dims, n_windows, engines)}
 
-    def embedded_run(self, n_windows: int) -> dict[str, Any]:
-        """Every engine on the embedded weights and the committed clips, saying as much as it hears."""
-        model = from_path(EMBEDDED)
-        samples = clip_windows(n_windows)
-        self._console.print(f"[bold]embedded[/] weights: {len(samples)} windows of the committed clips")
-        folder = self._folder / "embedded"
+    def real_run(self, whisper: str, manifest: Path, n_windows: int) -> dict[str, Any]:
+        """Every engine on a checkpoint's own weights and recordings, generating what it hears."""
+        model = load(whisper, torch.device("cpu"), torch.float32).model
+        samples = speech_windows(manifest, n_windows)
+        self._console.print(f"[bold]{whisper}[/]: {len(samples)} recordings")
+        folder = self._folder / "real" / Path(whisper).name
         self._write_weights(model, folder)
         np.save(folder / "log_mels.npy", log_mels_of(samples, model.dims.n_mels))
         names = ["ours-fp32", *self._engines(), *self._ours_apart()]
@@ -138,14 +141,16 @@ class Bench:
                 engine |= agreement(reference, texts[engine["engine"]])
         audio_s = sum(map(len, samples)) / 16_000
         found = self._summary(model.dims, len(samples), engines)
-        return {"weights": "embedded", "shape": "embedded", "speech_s": round(audio_s, 1), **found}
+        return {"weights": "real", "shape": Path(whisper).name, "speech_s": round(audio_s, 1), **found}
 
     def _summary(self, dims: ModelDimensions, n_windows: int, engines: list[dict[str, Any]]) -> dict[str, Any]:
         return {"slots": self._options.slots, **summary(dims, n_windows, engines)}
 
     def _write_weights(self, model: Whisper, folder: Path) -> None:
         names = self._engines()
-        quantisations = tuple(peers.PEERS[name].variant for name in names if peers.PEERS[name].module == "faster")
+        quantisations = tuple(
+            baselines.BASELINES[name].variant for name in names if baselines.BASELINES[name].module == "faster"
+        )
         weights.write(model, folder, for_transformers="transformers" in names, quantisations=quantisations)
 
     def _engines(self) -> list[str]:
@@ -178,7 +183,7 @@ class Bench:
     def _best_tuning(self, name: str, folder: Path, log_mels: Path, lengths: list[int] | None) -> dict[str, int]:
         """The fastest of an engine's own settings on the first windows."""
         options = self._options
-        offered = peers.tunings(name, options.threads, options.slots)
+        offered = baselines.tunings(name, options.threads, options.slots)
         if len(offered) == 1 or not options.pilot:
             return offered[0]
         n_pilot = 2 * options.slots
@@ -210,7 +215,7 @@ class Bench:
 
 def is_installed(name: str) -> bool:
     """Whether an engine's package is there."""
-    return peers.PEERS[name].module != "faster" or find_spec("faster_whisper") is not None
+    return baselines.BASELINES[name].module != "faster" or find_spec("faster_whisper") is not None
 
 
 def _parse() -> tuple[Options, argparse.Namespace]:
@@ -219,20 +224,24 @@ def _parse() -> tuple[Options, argparse.Namespace]:
         prog="python -m benchmarks.throughput",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="engines:\n" + "\n".join(f"  {name:<22}{peers.PEERS[name].what}" for name in peers.COMPARED),
+        epilog="engines:\n" + "\n".join(f"  {name:<22}{baselines.BASELINES[name].what}" for name in baselines.COMPARED),
     )
     shapes = (*CPU_SHAPES, *GPU_SHAPES)
+    parser.add_argument("manifest", type=Path, nargs="?", help="recordings, for real weights")
     parser.add_argument(
         "--shapes",
         nargs="*",
         choices=shapes,
-        default=[*CPU_SHAPES, *GPU_SHAPES] if on_gpu else [*CPU_SHAPES],
-        help="official shapes to give random weights; turbo and large-v3 by default on a GPU only",
+        help="official shapes to give random weights; default: turbo, large-v3 on a GPU, none beside a manifest, else "
+        "small",
     )
-    parser.add_argument("--engines", nargs="+", choices=peers.COMPARED, default=[*peers.COMPARED])
+    parser.add_argument(
+        "--whisper", nargs="+", default=[*PACKAGED], help="checkpoints for the manifest; default: those installed"
+    )
+    parser.add_argument("--engines", nargs="+", choices=baselines.COMPARED, default=[*baselines.COMPARED])
     parser.add_argument("--windows", type=int, default=64, help="windows of 30 s in each run (4 to 4096)")
     parser.add_argument(
-        "--slots", type=int, default=128 if on_gpu else 16, help="windows decoded at a time; the peers' batch size"
+        "--slots", type=int, default=128 if on_gpu else 16, help="windows decoded at a time; the baselines' batch size"
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of every engine; 0: one per core")
     parser.add_argument(
@@ -243,20 +252,21 @@ def _parse() -> tuple[Options, argparse.Namespace]:
     )
     parser.add_argument("--repeats", type=int, default=2, help="rounds of each engine; the best counts (1 to 20)")
     parser.add_argument("--limit", type=float, default=3600, help="most seconds for one engine in one run")
-    parser.add_argument("--no-embedded", dest="embedded", action="store_false", help="leave out the embedded weights")
     parser.add_argument(
-        "--no-pilot", dest="pilot", action="store_false", help="take each peer's first settings untried"
+        "--no-pilot", dest="pilot", action="store_false", help="take each baseline's first settings untried"
     )
     parser.add_argument("--seed", type=int, default=0, help="of random weights, windows and the order of lengths")
     result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
+    if asked.shapes is None:
+        asked.shapes = [*GPU_SHAPES] if on_gpu else [] if asked.manifest else ["small"]
     if not 4 <= asked.windows <= 4096:
         parser.error(f"--windows {asked.windows}: between 4 and 4096")
     if not 1 <= asked.slots <= 1024:
         parser.error(f"--slots {asked.slots}: between 1 and 1024")
     left_out = [name for name in asked.engines if not is_installed(name)]
     if left_out:
-        print(f"not installed, left out: {', '.join(left_out)} (pip install -e '.[peers]')", file=sys.stderr)
+        print(f"not installed, left out: {', '.join(left_out)} (pip install -e '.[baselines]')", file=sys.stderr)
     dtype = asked.dtype
     if dtype == "auto":
         dtype = "bf16" if on_gpu or hardware.has_fast_bf16() else "fp32"

@@ -1,4 +1,4 @@
-"""What `benchmarks.throughput` reports: each engine's figures, ratios, shares of the floor, and their tables."""
+"""What `benchmarks.throughput` reports: each engine's figures, ratios, shares of the roofline, and their tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from whisper.audio import CHUNK_LENGTH
 from whisper.model import ModelDimensions
 
 from aircheck.measures.words import word_errors
-from benchmarks import floor, peers
-from benchmarks.peers.subprocess_run import EngineFailedError
-from benchmarks.peers.weights import MULTILINGUAL
-from benchmarks.peers.worker import Outcome
+from benchmarks import baselines, roofline
+from benchmarks.baselines.subprocess_run import EngineFailedError
+from benchmarks.baselines.weights import MULTILINGUAL
+from benchmarks.baselines.worker import Outcome
 from benchmarks.quality.words import normalised
 
 _RATIOS = ("ours_is_times_as_fast", "ours-int8_is_times_as_fast")
@@ -31,7 +31,7 @@ def figures(name: str, outcome: Outcome, tuning: dict[str, int], lengths: list[i
             raise EngineFailedError("did not sample the forced number of tokens in each window")
     return {
         "engine": name,
-        "what": peers.PEERS[name].what,
+        "what": baselines.BASELINES[name].what,
         "seconds": [round(one, 3) for one in outcome.seconds],
         "best_s": round(min(outcome.seconds), 4),
         "tokens": sum(tokens),
@@ -62,7 +62,7 @@ def summary(dims: ModelDimensions, n_windows: int, engines: list[dict[str, Any]]
         if "best_s" in item:
             item["windows_per_s"] = round(n_windows / item["best_s"], 3)
             item["audio_s_per_s"] = round(n_windows * CHUNK_LENGTH / item["best_s"], 2)
-            if item["engine"] in peers.COMPARED:
+            if item["engine"] in baselines.COMPARED:
                 for ours, ratio in zip(("ours", "ours-int8"), _RATIOS, strict=True):
                     if ours in best:
                         item[ratio] = round(item["best_s"] / best[ours], 2)
@@ -79,10 +79,10 @@ def summary(dims: ModelDimensions, n_windows: int, engines: list[dict[str, Any]]
     return found
 
 
-def add_floor(item: dict[str, Any], rates: floor.Rates) -> None:
-    """Write the floor into a run, and each engine's share of it: floor / measured.
+def add_roofline(item: dict[str, Any], rates: roofline.Rates) -> None:
+    """Write the roofline into a run, and each engine's share of it: roofline / measured.
 
-    The floor is the machine's: in the faster of its floating-point types, whatever an engine computes in. Engines in
+    The roofline is the machine's: in the faster of its floating-point types, whatever an engine computes in. Engines in
     int8 may get below it.
     """
     dims, n_windows, slots, dtype = ModelDimensions(**item["dims"]), item["windows"], item["slots"], rates.best_dtype()
@@ -90,21 +90,21 @@ def add_floor(item: dict[str, Any], rates: floor.Rates) -> None:
     tokens = engines.get("ours", {}).get("tokens", 0)  # where none were forced, ours stand for all
     lengths = item.get("lengths") or [max(1, round(tokens / n_windows))] * n_windows
     n_prompt = 3 if dims.n_vocab >= MULTILINGUAL else 1  # start of transcript; then the language and the task
-    encoder = floor.encoder_cost(dims, n_windows, slots, dtype)
-    decoder = floor.decoder_cost(dims, lengths, slots, n_prompt, dtype)
+    encoder = roofline.encoder_cost(dims, n_windows, slots, dtype)
+    decoder = roofline.decoder_cost(dims, lengths, slots, n_prompt, dtype)
     whole = encoder + decoder
-    seconds = {"ours-encoder": rates.floor_s(encoder, dtype)}
-    item["floor"] = {
+    seconds = {"ours-encoder": rates.least_s(encoder, dtype)}
+    item["roofline"] = {
         "dtype": dtype,
-        "seconds": round(rates.floor_s(whole, dtype), 4),
+        "seconds": round(rates.least_s(whole, dtype), 4),
         "encoder_seconds": round(seconds["ours-encoder"], 4),
         "encoder_gflop_a_window": round(encoder.flops / n_windows / 1e9, 2),
         "decoder_gflop_a_window": round(decoder.flops / n_windows / 1e9, 2),
         "gib_moved": round(whole.n_bytes / 2**30, 2),
-        "bound_by": "memory" if rates.floor_s(whole, dtype) <= whole.n_bytes / rates.bytes_per_s else "arithmetic",
+        "bound_by": "memory" if rates.least_s(whole, dtype) <= whole.n_bytes / rates.bytes_per_s else "arithmetic",
     }
     for name, one in engines.items():
-        one["share_of_floor"] = round(seconds.get(name, rates.floor_s(whole, dtype)) / one["best_s"], 4)
+        one["share_of_roofline"] = round(seconds.get(name, rates.least_s(whole, dtype)) / one["best_s"], 4)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -128,8 +128,8 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def _run_lines(item: dict[str, Any]) -> list[str]:
-    real = item["weights"] == "embedded"
-    heading = ["engine", "audio s/s", "windows/s", "ours is", "ours int8 is", "of the floor", "peak MiB", "tokens"]
+    real = item["weights"] == "real"
+    heading = ["engine", "audio s/s", "windows/s", "ours is", "ours int8 is", "of the roofline", "peak MiB", "tokens"]
     heading += ["same text", "WER"] if real else []
     title = f"**{item['shape']}** ({item['weights']} weights, {item['windows']} windows)"
     lines = [title, "", f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
@@ -145,7 +145,7 @@ def _run_lines(item: dict[str, Any]) -> list[str]:
                 f"{one[key]:.2f}×" if key in one else ""
                 for key in ("ours_is_times_as_fast", "ours-int8_is_times_as_fast")
             ),
-            f"{one['share_of_floor']:.1%}",
+            f"{one['share_of_roofline']:.1%}",
             f"{one['peak_memory_mib']}",
             f"{one['tokens']}" if one["tokens"] else "",
         ]
@@ -156,7 +156,10 @@ def _run_lines(item: dict[str, Any]) -> list[str]:
                 else ["", ""]
             )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"Floor: {item['floor']['seconds']:.2f} s for all windows, bound by {item['floor']['bound_by']}."]
+    lines += [
+        "",
+        f"Roofline: {item['roofline']['seconds']:.2f} s for all windows, bound by {item['roofline']['bound_by']}.",
+    ]
     if "in_flight" in item:
         found = item["in_flight"]
         lines[-1] += (

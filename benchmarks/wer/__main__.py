@@ -91,9 +91,10 @@ def transcribed(
         lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     found = {line["path"]: Transcription.of(line) for line in lines if "path" in line}
     sessions = [line["took"] for line in lines if "took" in line]  # those that were not broken off
-    audio_s, seconds = sum(one["audio_s"] for one in sessions), sum(one["seconds"] for one in sessions)
+    audio_s, seconds, cpu_s = (sum(one[name] for one in sessions) for name in ("audio_s", "seconds", "cpu_s"))
     took = {
         "audio_s_per_s": round(audio_s / seconds, 2) if seconds else None,
+        "audio_s_per_cpu_s": round(audio_s / cpu_s, 2) if cpu_s else None,  # also of use on a machine that others use
         "measured_on_s": round(audio_s, 1),
         "peak_memory_mib": round(max((one["peak_memory_mib"] for one in sessions), default=0)),
     }
@@ -110,8 +111,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"`{conditions['command'].strip()}`",
         "",
-        "| engine | error rate | 95 % interval | median speaker | worst speaker | wrong language | audio s/s |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| engine | errors | 95 % interval | median speaker | worst speaker | wrong language | audio s/s | of a core |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for one in report["engines"]:
         if "error" in one:
@@ -121,6 +122,7 @@ def markdown(report: dict[str, Any]) -> str:
         worst = one["speakers"]["worst"][0]
         cells = [one["engine"], f"{one['rate']:.2%}", interval, f"{one['speakers']['median_rate']:.1%}"]
         cells += [f"{worst['rate']:.0%}", str(one["wrong_language"]), f"{one['audio_s_per_s'] or 0:.1f}"]
+        cells.append(f"{one['audio_s_per_cpu_s'] or 0:.1f}")
         lines.append(f"| {' | '.join(cells)} |")
     languages = sorted({name for one in report["engines"] for name in one.get("by_language", ())})
     lines += ["", f"| engine | {' | '.join(_titled(name) for name in languages)} |", f"|---|{'---:|' * len(languages)}"]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import whisper
 
-from aircheck.inference.whisper.decoding.options import DecodedWindow
+from aircheck.inference.whisper.decoding.options import DecodedPass
 from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
 from aircheck.inference.whisper.weights import ctranslate2_format, weight_packages
@@ -63,13 +63,22 @@ class Setup:
     threads: int
 
 
+@dataclass(frozen=True)
+class _Submitted:
+    """A window on its way through our engine. `start_s`: in its recording."""
+
+    start_s: float
+    window: Window
+    passes: Future[tuple[DecodedPass, ...]]
+
+
 Transcriber = Callable[[Sequence[Recording]], Iterator[Transcription]]
 
 
 class Ours:
     """aircheck's engine, fed as the server feeds it: decoded, cut into windows, log-mel by DALI, in-flight batching."""
 
-    def __init__(self, setup: Setup, dtype: str, quantization: Quantization = "none") -> None:
+    def __init__(self, setup: Setup, dtype: str, quantization: Quantization) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         loaded = load(setup.whisper, device, DTYPES[dtype])
         torch.set_num_threads(setup.threads)
@@ -78,7 +87,7 @@ class Ours:
         self._decoder = ClipDecoder(self._engine.n_mels, LIMITS, max_batch_size=1, threads=1)
 
     def __call__(self, recordings: Sequence[Recording]) -> Iterator[Transcription]:
-        pending: deque[tuple[Recording, list[tuple[float, float, Future[DecodedWindow]]]]] = deque()
+        pending: deque[tuple[Recording, list[_Submitted]]] = deque()
         for recording in recordings:
             pending.append((recording, list(self._submitted(recording))))
             while sum(len(windows) for _, windows in pending) > _LOOKAHEAD:
@@ -86,24 +95,22 @@ class Ours:
         while pending:
             yield self._transcription(*pending.popleft())
 
-    def _submitted(self, recording: Recording) -> Iterator[tuple[float, float, Future[DecodedWindow]]]:
-        """Each window's start and duration in seconds, and what will be decoded from it."""
+    def _submitted(self, recording: Recording) -> Iterator[_Submitted]:
         for window in Episode(Path(recording.path).read_bytes(), LIMITS).windows(_WINDOW_S):
             (clip,) = self._decoder.decode([np.frombuffer(window.wav(), np.uint8)])
             if not isinstance(clip, Clip):
                 raise clip
-            submitted = self._engine.submit(Window(torch.from_numpy(clip.log_mel), clip.duration_s))
-            yield window.start_s, clip.duration_s, submitted
+            speech = tuple((span.start_s, span.end_s) for span in clip.speech)
+            sent = Window(torch.from_numpy(clip.log_mel), clip.duration_s, speech)
+            yield _Submitted(window.start_s, sent, self._engine.submit(sent))
 
-    def _transcription(
-        self, recording: Recording, windows: Iterable[tuple[float, float, Future[DecodedWindow]]]
-    ) -> Transcription:
+    def _transcription(self, recording: Recording, windows: Iterable[_Submitted]) -> Transcription:
         segments: list[Segment] = []
         language = ""
-        for start_s, duration_s, future in windows:
-            found = self._engine.transcript(future.result(), duration_s)
+        for one in windows:
+            found = self._engine.transcript(one.passes.result(), one.window)
             language = language or (found.language if found.segments else "")
-            segments += [Segment(start_s + one.start_s, start_s + one.end_s, one.text) for one in found.segments]
+            segments += [Segment(one.start_s + s.start_s, one.start_s + s.end_s, s.text) for s in found.segments]
         return Transcription(recording.path, language, tuple(segments))
 
 
@@ -150,6 +157,8 @@ ENGINES: dict[str, str] = {
     "ours-bf16": "the same, bf16",
     "ours-int8": "the same, fp32 with int8 matmuls (whisper_quantization)",
     "ours-bf16-int8": "the same, bf16 with int8 matmuls",
+    "ours-fp16": "the same, fp16 (GPU)",
+    "ours-bf16-fp8": "the same, bf16 with the encoder's matmuls in fp8 (GPU)",
     "openai-whisper": "whisper.transcribe with its defaults, fp32 on a CPU",
     "openai-whisper-unconditioned": "the same with condition_on_previous_text=False",
     "faster-whisper-int8": "WhisperModel.transcribe, greedy, int8",
@@ -157,12 +166,22 @@ ENGINES: dict[str, str] = {
 }
 
 
+OURS: dict[str, tuple[str, Quantization]] = {
+    "fp32": ("fp32", "none"),
+    "bf16": ("bf16", "none"),
+    "int8": ("fp32", "int8"),
+    "bf16-int8": ("bf16", "int8"),
+    "fp16": ("fp16", "none"),
+    "bf16-fp8": ("bf16", "fp8"),
+}
+"""`whisper_dtype` and `whisper_quantization` of each of our engines."""
+
+
 def start(name: str, setup: Setup, folder: Path) -> Transcriber:
     """Load an engine in this process; `folder` is for what has to be written to load it."""
     family, _, kind = name.partition("-")
     if family == "ours":
-        quantization: Quantization = "int8" if kind.endswith("int8") else "none"
-        return Ours(setup, kind.removesuffix("int8").strip("-") or "fp32", quantization)
+        return Ours(setup, *OURS[kind])
     if family == "openai":
         return OpenAI(setup, conditioned=not name.endswith("-unconditioned"))
     return FasterWhisper(setup, {"int8": "int8", "fp32": "float32"}[name.rpartition("-")[2]], folder)

@@ -17,7 +17,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     recordings = [Recording(**fields) for fields in job["recordings"]]
     transcribe = start(job["engine"], Setup(job["whisper"], job["threads"]), Path(sys.argv[1]).parent)
-    started = time.perf_counter()
+    started, spent_s = time.perf_counter(), time.process_time()
     with Path(job["out"]).open("a", encoding="utf-8") as out:
         for transcription in transcribe(recordings):
             out.write(json.dumps(transcription.as_dict(), ensure_ascii=False) + "\n")
@@ -25,6 +25,7 @@ def main() -> None:
         took = {
             "audio_s": sum(one.duration_s for one in recordings),
             "seconds": time.perf_counter() - started,
+            "cpu_s": time.process_time() - spent_s,
             "peak_memory_mib": peak_memory_mib(),
         }
         out.write(json.dumps({"took": took}) + "\n")

@@ -1,10 +1,8 @@
-"""The comparison of engines is fair by construction: same tokens, same work, and a floor that counts what is done."""
+"""The comparison of engines is fair by construction: same tokens, same work, a roofline that counts what is done."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,17 @@ import pytest
 import torch
 import whisper
 import whisper.model as whisper_model
+from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 from whisper.model import ModelDimensions, Whisper
 
-from aircheck.settings import ROOT
-from benchmarks import floor, peers
-from benchmarks.peers import weights
-from benchmarks.peers.windows import LENGTHS, forced_lengths
-from benchmarks.peers.worker import Job, work
-from benchmarks.throughput_report import add_floor, markdown, summary
+from benchmarks import roofline
+from benchmarks.baselines import weights
+from benchmarks.baselines.windows import LENGTHS, forced_lengths
+from benchmarks.baselines.worker import Job, work
+from benchmarks.throughput import Bench, Options
+from benchmarks.throughput_report import add_roofline, markdown, summary
+from support.audio import wav
 
 SMALL = ModelDimensions(
     n_mels=80,
@@ -71,16 +71,19 @@ def _job(folder: Path, engine: str, **changes: Any) -> Job:
     return Job(**job | changes)
 
 
-@pytest.mark.parametrize("engine", ["ours", "ours-static", "openai-whisper", "transformers"])
-def test_each_window_gets_the_tokens_that_are_forced(folder: Path, engine: str) -> None:
-    outcome = work(_job(folder, engine))
+@pytest.mark.parametrize(
+    ("engine", "dtype"),
+    [("ours", "fp32"), ("ours", "bf16"), ("ours-static", "fp32"), ("openai-whisper", "fp32"), ("transformers", "fp32")],
+)
+def test_each_window_gets_the_tokens_that_are_forced(folder: Path, engine: str, dtype: str) -> None:
+    outcome = work(_job(folder, engine, dtype=dtype))
     assert [one["n_tokens"] for one in outcome.decoded] == FORCED
 
 
 @pytest.mark.parametrize("engine", ["openai-whisper-batch", "faster-whisper-int8", "faster-whisper-fp32"])
 def test_engines_of_one_length_a_batch_are_charged_with_its_mean(folder: Path, engine: str) -> None:
     if engine.startswith("faster"):
-        pytest.importorskip("faster_whisper", reason="a peer: pip install -e '.[peers]'")
+        pytest.importorskip("faster_whisper", reason="a baseline: pip install -e '.[baselines]'")
     outcome = work(_job(folder, engine))
     assert [one["n_tokens"] for one in outcome.decoded] == [14, 14, 12, 12, 7]  # of [5, 23], [9, 14], [7]
     assert any("mean" in note for note in outcome.notes)
@@ -90,18 +93,27 @@ def test_the_same_weights_say_the_same_in_every_format(tmp_path: Path) -> None:
     model = weights.random_model(SMALL, 0, ends_after=20)
     for block in model.decoder.blocks:
         block.cross_attn.out.weight *= 30  # what is heard matters, so that saying the same means something
-    with_peer = _has_faster_whisper()
-    weights.write(model, tmp_path, quantisations=("float32",) if with_peer else ())
+    with_baseline = _has_faster_whisper()
+    weights.write(model, tmp_path, quantisations=("float32",) if with_baseline else ())
     pitch = np.sin(np.arange(80)[None, :, None] * (np.arange(5)[:, None, None] + 1) * 0.3)
     noise = np.random.default_rng(0).standard_normal((5, 80, 3000))
     np.save(tmp_path / "log_mels.npy", (noise + 3 * pitch).astype(np.float32))
-    names = ["openai-whisper", "ours", "transformers", *(["faster-whisper-fp32"] if with_peer else [])]
+    names = ["openai-whisper", "ours", "transformers", *(["faster-whisper-fp32"] if with_baseline else [])]
     texts = {name: [one["text"] for one in work(_job(tmp_path, name, lengths=None)).decoded] for name in names}
     assert len(set(texts["openai-whisper"])) == 5
     assert texts["ours"] == texts["openai-whisper"]
     for name in names[2:]:
         # sums in another order may tip a token of one window
         assert sum(a == b for a, b in zip(texts["ours"], texts[name], strict=True)) >= 4
+
+
+def test_ours_gives_no_text_where_nobody_speaks(folder: Path, tmp_path: Path) -> None:
+    log_mels, samples = tmp_path / "log_mels.npy", tmp_path / "samples.npz"
+    np.save(log_mels, np.zeros((2, SMALL.n_mels, 3000), np.float32))
+    np.savez(samples, **{name: np.zeros(16_000, np.float32) for name in ("0", "1")})
+    outcome = work(_job(folder, "ours", lengths=None, repeats=0, log_mels=str(log_mels), samples=str(samples)))
+    assert outcome.gated == ["", ""]
+    assert len(outcome.decoded) == 0
 
 
 def test_random_weights_can_end_by_themselves_and_pass_the_tests_of_fallback() -> None:
@@ -139,45 +151,40 @@ def _counted(model: Whisper, n_tokens: int) -> tuple[int, int]:
     return encoding.get_total_flops(), decoding.get_total_flops()
 
 
-def test_the_floor_counts_the_flops_that_torch_counts() -> None:
+def test_the_roofline_counts_the_flops_that_torch_counts() -> None:
     encoder, decoder = _counted(weights.random_model(SMALL, 0), n_tokens=7)
-    assert floor.encoder_cost(SMALL, 1, 1, "fp32").flops == encoder
-    assert floor.decoder_cost(SMALL, [7], 1, 1, "fp32").flops == decoder
+    assert roofline.encoder_cost(SMALL, 1, 1, "fp32").flops == encoder
+    assert roofline.decoder_cost(SMALL, [7], 1, 1, "fp32").flops == decoder
 
 
-def test_the_floor_reads_every_weight_once_a_batch_and_once_a_step() -> None:
+def test_the_roofline_reads_every_weight_once_a_batch_and_once_a_step() -> None:
     model = weights.random_model(SMALL, 0)
 
     def matrices(module: torch.nn.Module) -> int:
         return sum(p.numel() for name, p in module.named_parameters() if p.ndim > 1 and "positional" not in name)
 
-    alone, shared = (floor.encoder_cost(SMALL, 4, batch, "fp32").n_bytes for batch in (1, 4))
+    alone, shared = (roofline.encoder_cost(SMALL, 4, batch, "fp32").n_bytes for batch in (1, 4))
     assert alone - shared == 3 * 4 * matrices(model.encoder)  # four readings against one
-    one_slot, two_slots = (floor.decoder_cost(SMALL, [3, 3], slots, 1, "fp32").n_bytes for slots in (1, 2))
+    one_slot, two_slots = (roofline.decoder_cost(SMALL, [3, 3], slots, 1, "fp32").n_bytes for slots in (1, 2))
     audio_keys = SMALL.n_text_layer * 2 * SMALL.n_text_state**2
     per_step = matrices(model.decoder) - audio_keys
     assert one_slot - two_slots == 4 * (3 * per_step + audio_keys)
     assert (
-        floor.decoder_cost(SMALL, [3], 1, 1, "bf16").n_bytes * 2 == floor.decoder_cost(SMALL, [3], 1, 1, "fp32").n_bytes
+        roofline.decoder_cost(SMALL, [3], 1, 1, "bf16").n_bytes * 2
+        == roofline.decoder_cost(SMALL, [3], 1, 1, "fp32").n_bytes
     )
 
 
-def test_the_floor_is_the_slower_of_arithmetic_and_memory() -> None:
-    rates = floor.Rates("cpu", 2, fp32_flops_per_s=100.0, bf16_flops_per_s=400.0, bytes_per_s=10.0)
-    assert rates.floor_s(floor.Cost(800.0, 20.0), "fp32") == 8.0
-    assert rates.floor_s(floor.Cost(800.0, 20.0), "bf16") == 2.0
-    assert rates.floor_s(floor.Cost(800.0, 90.0), "bf16") == 9.0
+def test_the_roofline_is_the_slower_of_arithmetic_and_memory() -> None:
+    rates = roofline.Rates("cpu", 2, fp32_flops_per_s=100.0, bf16_flops_per_s=400.0, bytes_per_s=10.0)
+    assert rates.least_s(roofline.Cost(800.0, 20.0), "fp32") == 8.0
+    assert rates.least_s(roofline.Cost(800.0, 20.0), "bf16") == 2.0
+    assert rates.least_s(roofline.Cost(800.0, 90.0), "bf16") == 9.0
     assert rates.best_dtype() == "bf16"
-    emulated = floor.Rates("cpu", 2, 100.0, None, 10.0)
+    emulated = roofline.Rates("cpu", 2, 100.0, None, 10.0)
     assert emulated.best_dtype() == "fp32"
     with pytest.raises(ValueError, match="no rate"):
-        emulated.floor_s(floor.Cost(1.0, 1.0), "bf16")
-
-
-def test_rates_are_measured() -> None:
-    rates = floor.measure("cpu", torch.get_num_threads(), quick=True)
-    assert 1e8 < rates.fp32_flops_per_s < 1e14
-    assert 1e8 < rates.bytes_per_s < 1e12
+        emulated.least_s(roofline.Cost(1.0, 1.0), "bf16")
 
 
 def test_ratios_and_shares_say_how_much_faster_ours_is() -> None:
@@ -189,15 +196,15 @@ def test_ratios_and_shares_say_how_much_faster_ours_is() -> None:
         {"engine": "transformers", "error": "did not finish"},
     ]
     item = {"weights": "random", "shape": "tiny", "lengths": [20, 20], "slots": 2, **summary(SMALL, 2, engines)}
-    rates = floor.Rates("cpu", 2, 1e11, None, 1e10)
-    add_floor(item, rates)
+    rates = roofline.Rates("cpu", 2, 1e11, None, 1e10)
+    add_roofline(item, rates)
     assert engines[0]["audio_s_per_s"] == 30.0
     assert engines[1]["ours_is_times_as_fast"] == 5.0
     assert item["in_flight"]["times_static_end_to_end"] == 1.5
     assert item["in_flight"]["times_static_decoder_only"] == 2.0
-    assert engines[0]["share_of_floor"] == pytest.approx(5 * engines[1]["share_of_floor"], rel=0.02)
-    encoder_s = floor.encoder_cost(SMALL, 2, 2, "fp32").flops / 1e11
-    assert engines[3]["share_of_floor"] == pytest.approx(encoder_s / 1.0, abs=1e-4)
+    assert engines[0]["share_of_roofline"] == pytest.approx(5 * engines[1]["share_of_roofline"], rel=0.02)
+    encoder_s = roofline.encoder_cost(SMALL, 2, 2, "fp32").flops / 1e11
+    assert engines[3]["share_of_roofline"] == pytest.approx(encoder_s / 1.0, abs=1e-4)
     conditions = {
         "cpu": "a CPU",
         "instruction_sets": [],
@@ -213,24 +220,22 @@ def test_ratios_and_shares_say_how_much_faster_ours_is() -> None:
     assert "| transformers | failed: did not finish |" in table
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_the_command_measures_in_processes_of_their_own(tmp_path: Path, dtype: str) -> None:
-    out = tmp_path / "throughput.json"
-    command = [sys.executable, "-m", "benchmarks.throughput", "--shapes", "--engines", "ours", "--windows", "4"]
-    options = ["--slots", "2", "--repeats", "1", "--dtype", dtype, "--out", str(out)]
-    subprocess.run([*command, *options], cwd=ROOT, check=True)
-    report = json.loads(out.read_text())
-    assert report["conditions"]["cores"] >= 1
-    assert report["conditions"]["versions"]["torch"] == torch.__version__.split("+")[0]
-    (run,) = report["runs"]
-    ours = run["engines"][[one["engine"] for one in run["engines"]].index("ours")]
-    assert ours["tokens"] > 0
-    assert ours["audio_s_per_s"] == pytest.approx(4 * 30 / ours["best_s"], rel=0.01)
-    assert 50 < ours["peak_memory_mib"] < 8192
-    assert ours["share_of_floor"] > 0
-    assert {"ours-static", "ours-encoder"} <= {one["engine"] for one in run["engines"]}
-
-
-def test_every_peer_names_a_module_that_is_there() -> None:
-    folder = ROOT / "benchmarks" / "peers"
-    assert all((folder / f"{peer.module}.py").is_file() for peer in peers.PEERS.values())
+def test_engines_run_on_recordings_in_processes_of_their_own(folder: Path, tmp_path: Path) -> None:
+    lines = []
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        (tmp_path / f"{index}.wav").write_bytes(wav(rng.normal(0, 0.1, 16_000).astype(np.float32)))
+        lines.append({"file": f"{index}.wav", "text": "", "language": "en", "speaker": "a", "seconds": 1.0})
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    options = Options(
+        engines=("ours",), slots=2, threads=1, dtype="fp32", device="cpu", repeats=1, limit_s=300.0, pilot=False
+    )
+    run = Bench(options, tmp_path, Console(quiet=True)).real_run(str(folder / weights.OPENAI), tmp_path, n_windows=4)
+    add_roofline(run, roofline.Rates("cpu", 1, 1e11, None, 1e10))
+    engines = {one["engine"]: one for one in run["engines"]}
+    assert {"ours", "ours-static", "ours-encoder"} == engines.keys()
+    assert run["windows"] == 4
+    assert run["speech_s"] == 4.0
+    assert engines["ours"]["tokens"] > 0
+    assert engines["ours"]["audio_s_per_s"] == pytest.approx(4 * 30 / engines["ours"]["best_s"], rel=0.01)
+    assert engines["ours"]["share_of_roofline"] > 0

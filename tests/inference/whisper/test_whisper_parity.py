@@ -18,7 +18,7 @@ from aircheck.inference.whisper.engine import WhisperEngine
 from aircheck.inference.whisper.scheduling.model_runner import ModelRunner
 from aircheck.inference.whisper.scheduling.sequence import Window
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
-from benchmarks.peers.windows import LIMITS
+from benchmarks.wer.recordings import LIMITS
 from preprocessing.windows import Episode
 from support.whisper_models import decoded, log_mel, scheduler, tiny_whisper
 

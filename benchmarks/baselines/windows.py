@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 import torch
 import whisper
 
-from aircheck.settings import ROOT, Settings
-from preprocessing.container import Limits
-from preprocessing.windows import Episode
+from benchmarks.wer import recordings
+from preprocessing.clip import N_SAMPLES
 
-CLIPS = ROOT / "benchmarks" / "quality" / "data" / "audio"
-LIMITS = Limits(max_bytes=2**26, max_duration_s=3600, max_channels=8, max_sample_rate_hz=192_000)
 LENGTHS = {"median": 53.5, "sigma": 0.6, "least": 8, "most": 200}
 """A lognormal distribution of tokens a window, clipped; its mean is about 64."""
 
@@ -32,14 +30,10 @@ def forced_lengths(n_windows: int, seed: int) -> list[int]:
     return lengths
 
 
-def clip_windows(most: int) -> list[np.ndarray]:
-    """The windows of the committed clips, cut as the embedded profile cuts them: fp32 [samples] at 16 kHz each."""
-    longest_s = Settings.load(profile="embedded").longest_window_s()
-    windows: list[np.ndarray] = []
-    for path in sorted(CLIPS.glob("*.opus")):
-        if len(windows) < most:
-            windows += [window.samples for window in Episode(path.read_bytes(), LIMITS).windows(longest_s)]
-    return windows[:most]
+def speech_windows(manifest: Path, most: int, language: str = "en") -> list[np.ndarray]:
+    """Windows of one language's recordings, evenly spread over a manifest: fp32 [samples] at 16 kHz each."""
+    spoken = [one for one in recordings.read(manifest) if one.language == language]
+    return [recordings.samples(one.path)[:N_SAMPLES] for one in recordings.first(spoken, most)]
 
 
 def log_mels_of(samples: Sequence[np.ndarray], n_mels: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Runs one engine on one set of windows in a process of its own: `python -m benchmarks.peers.worker JOB.json`.
+"""Runs one engine on one set of windows in a process of its own: `python -m benchmarks.baselines.worker JOB.json`.
 
 A process each, so that peak memory is that engine's alone and no engine's threads or caches touch another's figures.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import baselines
 from benchmarks.hardware import peak_memory_mib
 
 
@@ -59,14 +59,14 @@ class Outcome:
 def work(job: Job) -> Outcome:
     """Load, warm up, run."""
     log_mels = np.load(job.log_mels, mmap_mode="r")
-    setup = peers.Setup(Path(job.model), job.threads, job.slots, job.dtype, job.device, job.tuning)
+    setup = baselines.Setup(Path(job.model), job.threads, job.slots, job.dtype, job.device, job.tuning)
     started = time.perf_counter()
-    engine = peers.load(job.engine, setup)
+    engine = baselines.load(job.engine, setup)
     load_s = time.perf_counter() - started
     n_warm_up = min(len(log_mels), 2)
     engine.run(log_mels[:n_warm_up], job.lengths and [min(8, length) for length in job.lengths[:n_warm_up]])
     seconds: list[float] = []
-    decoded: Sequence[peers.Decoded] = []
+    decoded: Sequence[baselines.Decoded] = []
     while len(seconds) < job.repeats and sum(seconds) < job.budget_s:
         started = time.perf_counter()
         decoded = engine.run(log_mels, job.lengths)

@@ -15,10 +15,9 @@ from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
 from aircheck.inference.whisper.scheduling.model_runner import GRAPHED
 from aircheck.inference.whisper.weights.checkpoint import load as load_checkpoint
-from aircheck.policy.packs import load_pack
-from aircheck.settings import ROOT
-from benchmarks.peers import Decoded, Setup, batches
-from benchmarks.peers.weights import OPENAI
+from benchmarks.baselines import Decoded, Setup, batches
+from benchmarks.baselines.weights import OPENAI
+from preprocessing.speech_activity import speech_activity
 
 _WINDOW_S = 30.0
 _SAMPLE_RATE_HZ = 16_000
@@ -30,8 +29,7 @@ class Ours:
     def __init__(self, setup: Setup, variant: str) -> None:
         torch.set_num_threads(setup.threads)
         self._variant, self._slots, self._threads = variant, setup.slots, setup.threads
-        dtype = torch.float32 if variant == "int8" else DTYPES[setup.dtype]
-        self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), dtype)
+        self._loaded = load_checkpoint(str(Path(setup.model) / OPENAI), torch.device(setup.device), DTYPES[setup.dtype])
         self._engine = self._start(DecodingOptions(language="en", temperatures=(0.0,), seek=False))
         self.notes: tuple[str, ...] = ()
         if variant == "static":
@@ -51,11 +49,12 @@ class Ours:
         return [self._decoded(one) for one in found]
 
     def gated(self, samples: Sequence[np.ndarray], log_mels: np.ndarray) -> list[str]:
-        """Temperature fallback, openai-whisper's silence test, and the policy's gate: text it doubts does not count."""
-        confidence = load_pack(ROOT / "server_config" / "policies" / "default.yaml").low_confidence
-        with self._start(DecodingOptions(language="en")) as engine:
-            found = engine.transcribe(log_mels, [len(one) / _SAMPLE_RATE_HZ for one in samples])
-        return [" ".join(segment.text for segment in one.segments if not confidence.doubts(segment)) for one in found]
+        """Speech activity, temperature fallback and openai-whisper's silence test, as the server."""
+        spans = [speech_activity().spans(one) for one in samples]
+        speech = [tuple((span.start_s, span.end_s) for span in its) for its in spans]
+        with self._start(DecodingOptions()) as engine:
+            found = engine.transcribe(log_mels, [len(one) / _SAMPLE_RATE_HZ for one in samples], speech)
+        return [one.text for one in found]
 
     def _start(self, options: DecodingOptions) -> WhisperEngine:
         quantization: Quantization = "int8" if self._variant == "int8" else "none"

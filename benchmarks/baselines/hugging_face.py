@@ -16,8 +16,8 @@ from transformers import (
     logging,
 )
 
-from benchmarks.peers import Decoded, Setup, batches
-from benchmarks.peers.weights import TRANSFORMERS
+from benchmarks.baselines import Decoded, Setup, batches
+from benchmarks.baselines.weights import TRANSFORMERS
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -12,8 +12,8 @@ import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
-from benchmarks.peers import Decoded, Setup, batches, mean_length
-from benchmarks.peers.weights import ctranslate2_folder
+from benchmarks.baselines import Decoded, Setup, batches, mean_length
+from benchmarks.baselines.weights import ctranslate2_folder
 
 _ON_GPU = {"int8": "int8_float16", "float32": "float16"}
 

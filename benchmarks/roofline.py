@@ -1,12 +1,12 @@
 """The least time that transcription can take on a machine: its arithmetic and its memory traffic, at measured rates.
 
-    floor = max(FLOPs / measured matmul rate, bytes / measured bandwidth)
+    roofline = max(FLOPs / measured matmul rate, bytes / measured bandwidth)
 
 FLOPs count every matrix product and convolution of Whisper's network (two a multiply-add), and nothing else: no
 softmax, no layer norm, no GELU. Bytes count what has to come from memory if every read is shared as well as it can be:
 weights once for each batch of encoded windows and once for each step of all slots, the cross-attention keys and values
 of a window once for each of its tokens, its self-attention keys and values as far as they are filled. What a cache of
-the CPU keeps costs nothing in truth, so the memory side is a floor for models well beyond the cache, not for tiny ones.
+the CPU keeps costs nothing in truth, so the memory side bounds models well beyond the cache, not tiny ones.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Rates:
     bytes_per_s: float
 
     def best_dtype(self) -> str:
-        """The dtype with the fastest products: the floor is the machine's, whatever an engine computes in."""
+        """The dtype with the fastest products: the roofline is the machine's, whatever an engine computes in."""
         return "bf16" if (self.bf16_flops_per_s or 0.0) > self.fp32_flops_per_s else "fp32"
 
-    def floor_s(self, cost: Cost, dtype: str) -> float:
+    def least_s(self, cost: Cost, dtype: str) -> float:
         """Seconds below which `cost` cannot be done in `dtype`, "fp32" or "bf16"."""
         flops_per_s = self.bf16_flops_per_s if dtype == "bf16" else self.fp32_flops_per_s
         if not flops_per_s:

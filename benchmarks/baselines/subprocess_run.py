@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from aircheck.settings import ROOT
-from benchmarks.peers.worker import Job, Outcome
+from benchmarks.baselines.worker import Job, Outcome
 
 _TAIL = 8  # lines of a failed engine's output that are reported
 
@@ -33,7 +33,7 @@ def run(job: Job, limit_s: float) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="aircheck-engine-") as folder:
         asked, found = Path(folder) / "job.json", Path(folder) / "outcome.json"
         asked.write_text(json.dumps(asdict(job)))
-        command = [sys.executable, "-m", "benchmarks.peers.worker", str(asked), str(found)]
+        command = [sys.executable, "-m", "benchmarks.baselines.worker", str(asked), str(found)]
         try:
             done = subprocess.run(
                 command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit_s, check=False

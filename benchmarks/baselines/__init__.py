@@ -1,4 +1,4 @@
-"""Whisper engines to compare: ours and its peers, one small module each, all behind the same two calls.
+"""Whisper engines to compare: ours and its baselines, one small module each, all behind the same two calls.
 
 Nothing heavy is imported here: an engine's process imports that engine only, so its peak memory is its own.
 """
@@ -18,7 +18,7 @@ import numpy as np
 class Setup:
     """How an engine is to run.
 
-    model : folder that `benchmarks.peers.weights.write` made
+    model : folder that `benchmarks.baselines.weights.write` made
     threads : CPU threads
     slots : windows decoded at a time: decoding slots, or the batch size
     dtype : what torch engines compute in, "fp32", "bf16" or "fp16"
@@ -67,7 +67,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Peer:
+class Baseline:
     """Where an engine lives and what it needs."""
 
     module: str
@@ -76,48 +76,48 @@ class Peer:
     what: str
 
 
-PEERS = {
-    "ours": Peer("ours", "in-flight", ("torch",), "aircheck's engine: decoding slots, in-flight batching"),
-    "ours-int8": Peer("ours", "int8", ("torch",), "the same with its products in int8 (whisper_quantization)"),
-    "ours-fp32": Peer("ours", "in-flight", ("torch",), "the same in fp32, whatever --dtype says"),
-    "ours-static": Peer("ours", "static", ("torch",), "the same, a batch of `slots` windows at a time"),
-    "ours-encoder": Peer("ours", "encoder", ("torch",), "the encoder of aircheck's engine alone"),
-    "openai-whisper": Peer(
+BASELINES = {
+    "ours": Baseline("ours", "in-flight", ("torch",), "aircheck's engine: decoding slots, in-flight batching"),
+    "ours-int8": Baseline("ours", "int8", ("torch",), "the same with int8 matmuls (whisper_quantization)"),
+    "ours-fp32": Baseline("ours", "in-flight", ("torch",), "the same in fp32, whatever --dtype says"),
+    "ours-static": Baseline("ours", "static", ("torch",), "the same, a batch of `slots` windows at a time"),
+    "ours-encoder": Baseline("ours", "encoder", ("torch",), "the encoder of aircheck's engine alone"),
+    "openai-whisper": Baseline(
         "openai",
         "single",
         ("openai-whisper", "torch"),
         "whisper.decode, one window after another, as transcribe() does",
     ),
-    "openai-whisper-batch": Peer(
+    "openai-whisper-batch": Baseline(
         "openai", "batch", ("openai-whisper", "torch"), "whisper.decode of a batch of windows"
     ),
-    "faster-whisper-int8": Peer(
+    "faster-whisper-int8": Baseline(
         "faster", "int8", ("faster-whisper", "ctranslate2"), "BatchedInferencePipeline over CTranslate2, int8"
     ),
-    "faster-whisper-fp32": Peer(
+    "faster-whisper-fp32": Baseline(
         "faster", "float32", ("faster-whisper", "ctranslate2"), "BatchedInferencePipeline over CTranslate2, fp32"
     ),
-    "transformers": Peer(
+    "transformers": Baseline(
         "hugging_face", "batch", ("transformers", "torch"), "WhisperForConditionalGeneration.generate, batched"
     ),
 }
 APART = ("ours-fp32", "ours-static", "ours-encoder")
 """Parts and forms of ours that answer questions of their own."""
-COMPARED = tuple(name for name in PEERS if name not in APART)
+COMPARED = tuple(name for name in BASELINES if name not in APART)
 """Those that are compared by default."""
 
 
 def load(name: str, setup: Setup) -> Engine:
     """Load an engine in this process."""
-    peer = PEERS[name]
-    module: Any = importlib.import_module(f"benchmarks.peers.{peer.module}")
-    engine: Engine = module.load(setup, peer.variant)
+    baseline = BASELINES[name]
+    module: Any = importlib.import_module(f"benchmarks.baselines.{baseline.module}")
+    engine: Engine = module.load(setup, baseline.variant)
     return engine
 
 
 def tunings(name: str, threads: int, slots: int) -> list[dict[str, int]]:
     """Settings of an engine's own that its documentation leaves to the user; the fastest in a pilot is taken."""
-    if PEERS[name].module != "faster":
+    if BASELINES[name].module != "faster":
         return [{}]
     one_queue = [{"batch": slots, "workers": 1}, {"batch": max(1, slots // 2), "workers": 1}]
     return [*one_queue, {"batch": max(1, slots // 2), "workers": threads}] if threads > 1 else one_queue

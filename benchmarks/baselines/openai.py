@@ -11,8 +11,8 @@ import whisper
 from whisper.decoding import DecodingResult
 from whisper.tokenizer import get_tokenizer
 
-from benchmarks.peers import Decoded, Setup, batches, mean_length
-from benchmarks.peers.weights import OPENAI
+from benchmarks.baselines import Decoded, Setup, batches, mean_length
+from benchmarks.baselines.weights import OPENAI
 
 
 class OpenAI:
