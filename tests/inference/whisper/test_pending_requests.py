@@ -35,7 +35,9 @@ class Inbox:
 
 @pytest.fixture
 def engine(small: LoadedWhisper) -> Iterator[WhisperEngine]:
-    with WhisperEngine(small, DecodingOptions(temperatures=(0.0,), seek=False), n_slots=1, max_waiting=6) as engine:
+    with WhisperEngine(
+        small, DecodingOptions(temperatures=(0.0,), seek=False, max_tokens=80), n_slots=1, max_waiting=6
+    ) as engine:
         yield engine
 
 
@@ -169,7 +171,7 @@ def test_answers_do_not_hold_up_the_thread_that_decodes() -> None:
 
 
 def test_a_request_that_a_closing_engine_cannot_answer_gets_the_error(small: LoadedWhisper, windows: Tensor) -> None:
-    engine = WhisperEngine(small, DecodingOptions(temperatures=(0.0,), seek=False), n_slots=1)
+    engine = WhisperEngine(small, DecodingOptions(temperatures=(0.0,), seek=False, max_tokens=80), n_slots=1)
     pending, inbox, late = PendingRequests(engine), Inbox(), Inbox()
     pending.submit(lines(windows, 2, 2), inbox, lambda: False)
     engine.close()

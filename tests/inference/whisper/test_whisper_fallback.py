@@ -56,9 +56,9 @@ def test_each_window_falls_back_as_whisper_transcribe_does(
     base: LoadedWhisper, sounds: list[np.ndarray], windows: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(2)
-    noisy = [sound + rng.normal(0, level, len(sound)) for sound in sounds[:2] for level in (0.03, 0.3)]
+    noisy = [sound + rng.normal(0, level, len(sound)) for sound in sounds[:1] for level in (0.03, 0.3)]
     hard = [whisper.log_mel_spectrogram(whisper.pad_or_trim(sound.astype(np.float32))) for sound in noisy]
-    log_mels = torch.cat([windows, torch.stack(hard)])
+    log_mels = torch.cat([windows[[0, 4, 5]], torch.stack(hard)])
     expected = [chain(base.model, log_mel, monkeypatch) for log_mel in log_mels]
     ours = decoded(base.model, log_mels, 5, language="en", temperatures=TEMPERATURES, seed=SEED)
     for window, result in zip(ours, expected, strict=True):
