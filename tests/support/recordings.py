@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from preprocessing.container import Limits
 from preprocessing.decoding import DecodeReport, decode
@@ -17,3 +20,22 @@ def human_speech() -> list[np.ndarray]:
     """The LibriSpeech clips, fp32 [samples] each, 16 kHz mono."""
     blocks = (decode(path.read_bytes(), _LIMITS, DecodeReport()) for path in sorted(SPEECH.glob("libri_*")))
     return [np.concatenate(list(clip)) for clip in blocks]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One line of the manifest: a file, and what is said in it."""
+
+    path: Path
+    text: str
+    language: str
+
+
+def recordings(language: str) -> list[Recording]:
+    """Those in a language, in the manifest's order; skips the test where they are not there."""
+    manifest = SPEECH / "manifest.jsonl"
+    if not manifest.exists():
+        pytest.skip("recordings of people are not here: ../shared/data/speech lies beside the checkout in CI")
+    lines = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
+    found = [Recording(SPEECH / line["file"], line["text"], line["language"]) for line in lines]
+    return [one for one in found if one.language == language]
