@@ -17,6 +17,7 @@ from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 from support.whisper_models import decoded
 
 SEED = 5
+N_PROMPT = 3  # start, language, task: the last one's position draws the first token
 
 
 class SeededCategorical:
@@ -40,7 +41,7 @@ def chain(model: Whisper, log_mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> w
     """`decode_with_fallback` of whisper/transcribe.py, with our noise."""
     monkeypatch.setattr("whisper.decoding.Categorical", SeededCategorical)
     for temperature in TEMPERATURES:
-        SeededCategorical.temperature, SeededCategorical.position = temperature, 0
+        SeededCategorical.temperature, SeededCategorical.position = temperature, N_PROMPT - 1
         options = whisper.DecodingOptions(temperature=temperature, fp16=False, language="en")
         result = whisper.decode(model, log_mel, options)
         doubtful = result.compression_ratio > 2.4 or result.avg_logprob < -1.0
@@ -58,7 +59,7 @@ def test_each_window_falls_back_as_whisper_transcribe_does(
     rng = np.random.default_rng(2)
     noisy = [sound + rng.normal(0, level, len(sound)) for sound in sounds[:1] for level in (0.03, 0.3)]
     hard = [whisper.log_mel_spectrogram(whisper.pad_or_trim(sound.astype(np.float32))) for sound in noisy]
-    log_mels = torch.cat([windows[[0, 4, 5]], torch.stack(hard)])
+    log_mels = torch.cat([windows[[0, 4]], torch.stack(hard)])
     expected = [chain(base.model, log_mel, monkeypatch) for log_mel in log_mels]
     ours = decoded(base.model, log_mels, 5, language="en", temperatures=TEMPERATURES, seed=SEED)
     for window, result in zip(ours, expected, strict=True):
