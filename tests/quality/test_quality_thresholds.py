@@ -67,8 +67,8 @@ def test_the_pack_that_is_written_loads_and_holds_the_proposals(tmp_path):
     made = proposed_pack(PACK, proposals, "mine", "from 410 items")
     write_pack(made, tmp_path / "mine.yaml", "why\nand how")
     loaded = load_pack(tmp_path / "mine.yaml")
-    assert loaded == made
-    assert (loaded.name, loaded.version) == ("mine", "1-proposed")
+    assert loaded.model_dump() == made.model_dump()  # not equal: a pack knows the hash of its file
+    assert (loaded.name, loaded.version) == ("mine", f"{PACK.version}-proposed")
     hate = next(one for one in proposals if one.target == "hate")
     assert loaded.categories["hate"][0].score == hate.score
     assert loaded.categories["hate"][1].score == 0.85  # already above it
