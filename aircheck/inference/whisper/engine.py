@@ -142,7 +142,7 @@ class WhisperEngine:
 
     @property
     def name(self) -> str:
-        """Which checkpoint this is, for example "embedded" or "turbo"."""
+        """Which checkpoint this is, for example "base" or "turbo"."""
         return self._whisper.name
 
     @property

@@ -244,9 +244,9 @@ def _dimensions(path: Path, dims: Any) -> ModelDimensions:
     """The dims, if a model of them can hear our windows and speak Whisper's tokens."""
     known = [field.name for field in fields(ModelDimensions)]
     if not isinstance(dims, Mapping) or set(dims) != set(known):
-        said = ", ".join(map(str, dims)) if isinstance(dims, Mapping) else repr(dims)
+        found = ", ".join(map(str, dims)) if isinstance(dims, Mapping) else repr(dims)
         raise CheckpointError(
-            f"{path}: its dims are not openai-whisper's ModelDimensions: they are {said or 'empty'}, not "
+            f"{path}: its dims are not openai-whisper's ModelDimensions: they are {found or 'empty'}, not "
             f"{', '.join(known)}"
         )
     if wrong := [name for name in known if type(dims[name]) is not int or dims[name] < 1]:

@@ -121,12 +121,12 @@ def _check_vocabulary(folder: Path, n_vocab: Any) -> None:
     """Refuse tokens numbered otherwise than openai-whisper's tokenizer does (for example, with tokens added)."""
     if not isinstance(n_vocab, int) or not (folder / _GENERATION).is_file():
         return
-    said = _json(folder / _GENERATION).get("no_timestamps_token_id")
+    found = _json(folder / _GENERATION).get("no_timestamps_token_id")
     expected = n_vocab - 1502  # <|notimestamps|> stands before the 1501 timestamps, which end the vocabulary
-    if said is not None and said != expected:
+    if found is not None and found != expected:
         raise ValueError(
             f"its tokens are not Whisper's: of {n_vocab}, <|notimestamps|> should be {expected}, but its "
-            f"{_GENERATION} says {said}; were tokens added?"
+            f"{_GENERATION} says {found}; were tokens added?"
         )
 
 
