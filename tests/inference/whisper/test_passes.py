@@ -13,7 +13,8 @@ from aircheck.inference.whisper.scheduling.passes import WindowPasses, from_offs
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 
 BEGIN = 1000  # the first timestamp token
-MAX_TOKENS = 20
+MAX_TOKENS = 100
+TEXT = range(10, 50)  # as many tokens as ten seconds of speech give
 
 
 def at(seconds: float) -> int:
@@ -46,7 +47,7 @@ class Queue(list[Sequence]):
 def test_later_passes_hear_what_follows_in_the_language_of_the_first(log_mel: torch.Tensor) -> None:
     queue = Queue()
     passes = queue.passes(Window(log_mel, 20.0, ((0.2, 11.0), (14.0, 16.5))))
-    queue.decode(text(at(0), 1, at(11), at(11), 2, language="es"))
+    queue.decode(text(at(0), *TEXT, at(11), at(11), 2, language="es"))
     (second,) = queue
     assert second.window.language == "es"
     assert second.window.duration_s == pytest.approx(6.2)
@@ -55,7 +56,7 @@ def test_later_passes_hear_what_follows_in_the_language_of_the_first(log_mel: to
     queue.decode(text(at(0), 3, at(2.6)))
     assert not queue
     assert [(one.offset_s, one.decoded.tokens) for one in passes.future.result()] == [
-        (0.0, (at(0), 1, at(11))),
+        (0.0, (at(0), *TEXT, at(11))),
         (pytest.approx(13.8), (at(0), 3, at(2.6))),
     ]
 
@@ -76,15 +77,15 @@ def test_a_window_is_decoded_from_its_first_speech(log_mel: torch.Tensor) -> Non
 def test_a_pass_that_finds_no_speech_is_the_last(log_mel: torch.Tensor) -> None:
     queue = Queue()
     passes = queue.passes(Window(log_mel, 30.0, ((0.0, 30.0),)))
-    queue.decode(text(at(0), 1, at(11), at(11), no_speech_prob=0.9, avg_logprob=-2.0))
+    queue.decode(text(at(0), *TEXT, at(11), at(11), no_speech_prob=0.9, avg_logprob=-2.0))
     assert len(passes.future.result()) == 1
 
 
 def test_a_text_cut_off_by_the_token_limit_goes_on(log_mel: torch.Tensor) -> None:
     queue = Queue()
     passes = queue.passes(Window(log_mel, 30.0, ((0.0, 29.0),)))
-    queue.decode(text(at(0), 1, at(9), at(9), *range(2, 2 + MAX_TOKENS - 4)))
-    queue.decode(text(at(0), 1, at(20)))
+    queue.decode(text(at(0), *TEXT, at(9), at(9), *range(100, 160)))
+    queue.decode(text(at(0), *TEXT, at(20)))
     assert [one.offset_s for one in passes.future.result()] == [0.0, pytest.approx(9.0)]
 
 
@@ -100,15 +101,15 @@ def test_hostile_audio_costs_a_bounded_number_of_passes(log_mel: torch.Tensor) -
 def test_without_seeking_there_is_one_pass_over_the_whole_window(log_mel: torch.Tensor) -> None:
     queue = Queue()
     passes = queue.passes(Window(log_mel, 30.0, ((5.0, 30.0),)), seeks=False)
-    queue.decode(text(at(0), 1, at(11), at(11), 2))
+    queue.decode(text(at(0), *TEXT, at(11), at(11), 2))
     (only,) = passes.future.result()
-    assert (only.offset_s, only.decoded.tokens) == (0.0, (at(0), 1, at(11), at(11), 2))
+    assert (only.offset_s, only.decoded.tokens) == (0.0, (at(0), *TEXT, at(11), at(11), 2))
 
 
 def test_cancelling_the_window_takes_out_the_pass_under_way(log_mel: torch.Tensor) -> None:
     queue = Queue()
     passes = queue.passes(Window(log_mel, 30.0))
-    queue.decode(text(at(0), 1, at(11), at(11)))
+    queue.decode(text(at(0), *TEXT, at(11), at(11)))
     assert passes.future.cancel()
     assert queue[0].future.cancelled()
     queue.decode(text(at(0), 1, at(19)))  # answers nobody
@@ -124,7 +125,7 @@ def test_the_end_of_a_shifted_log_mel_is_its_own_silence(log_mel: torch.Tensor) 
 
 def test_a_pass_keeps_the_windows_own_limit(log_mel: torch.Tensor) -> None:
     queue = Queue()
-    window = replace(Window(log_mel, 30.0, ((0.0, 30.0),)), max_tokens=4)
+    window = replace(Window(log_mel, 30.0, ((0.0, 3.0), (9.2, 30.0))), max_tokens=4)
     passes = queue.passes(window)
     queue.decode(text(at(0), 1, at(9), at(9)))  # as long as the window allows: cut off
     assert queue[0].window.max_tokens == 4

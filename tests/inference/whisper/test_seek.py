@@ -7,6 +7,7 @@ import pytest
 from aircheck.inference.whisper.decoding.seek import Progress, first_offset_s, progress
 
 BEGIN = 1000  # the first timestamp token
+TEXT = range(10, 50)  # as many tokens as ten seconds of speech give
 
 
 def at(seconds: float) -> int:
@@ -18,47 +19,47 @@ def after(*tokens: int, offset_s: float = 0.0, speech=((0.0, 30.0),), is_cut_off
 
 
 def test_speech_after_the_last_pair_is_decoded_on_from_there() -> None:
-    assert after(at(0), 1, at(11), at(11)) == Progress((at(0), 1, at(11)), pytest.approx(11.0))
+    assert after(at(0), *TEXT, at(11), at(11)) == Progress((at(0), *TEXT, at(11)), pytest.approx(11.0))
 
 
 def test_a_text_without_its_end_is_decoded_again_with_what_follows() -> None:
-    assert after(at(0), 1, at(11), at(11), 2, 3) == Progress((at(0), 1, at(11)), pytest.approx(11.0))
+    assert after(at(0), *TEXT, at(11), at(11), 2, 3) == Progress((at(0), *TEXT, at(11)), pytest.approx(11.0))
 
 
 def test_nothing_is_dropped_from_the_last_pass() -> None:
-    tokens = (at(0), 1, at(11), at(11), 2, 3)
+    tokens = (at(0), *TEXT, at(11), at(11), 2, 3)
     assert after(*tokens, speech=[(0.0, 11.2)]) == Progress(tokens, None)
 
 
 def test_a_pause_is_skipped() -> None:
-    assert after(at(0), 1, at(11), at(11), speech=[(0.0, 11.0), (20.0, 24.0)]).resume_s == pytest.approx(19.8)
+    assert after(at(0), *TEXT, at(11), at(11), speech=[(0.0, 11.0), (20.0, 24.0)]).resume_s == pytest.approx(19.8)
 
 
 def test_a_closed_text_is_decoded_on_only_for_speech_that_a_late_end_cannot_explain() -> None:
-    closed = (at(0), 1, at(11))
+    closed = (at(0), *TEXT, at(11))
     assert after(*closed, speech=[(0.0, 11.8)]).resume_s is None
     assert after(*closed, speech=[(0.0, 11.0), (14.0, 16.0)]).resume_s == pytest.approx(13.8)
 
 
 def test_a_single_text_to_the_end_covers_the_window() -> None:
-    assert after(at(0), 1, 2).resume_s is None
+    assert after(at(0), *TEXT, 2).resume_s is None
 
 
 def test_times_of_a_later_pass_count_from_its_start() -> None:
-    assert after(at(0), 1, at(5), at(5), offset_s=11.0).resume_s == pytest.approx(16.0)
-    assert after(at(0), 1, at(18.5), at(18.5), offset_s=11.0, speech=[(0.0, 29.6)]).resume_s is None
+    assert after(at(0), *TEXT, at(5), at(5), offset_s=11.0).resume_s == pytest.approx(16.0)
+    assert after(at(0), *TEXT, at(18.5), at(18.5), offset_s=11.0, speech=[(0.0, 29.6)]).resume_s is None
 
 
 def test_a_text_cut_off_by_the_token_limit_goes_on_after_its_last_pair() -> None:
-    assert after(at(0), 1, at(9), at(9), 2, 3, is_cut_off=True).resume_s == pytest.approx(9.0)
+    assert after(at(0), *TEXT, at(9), at(9), 2, 3, is_cut_off=True).resume_s == pytest.approx(9.0)
 
 
 def test_a_pass_that_gets_nowhere_is_the_last() -> None:
-    assert after(at(0), 1, 2, is_cut_off=True).resume_s is None
+    assert after(at(0), *TEXT, 2, is_cut_off=True).resume_s is None
 
 
 def test_speech_that_is_not_known_is_taken_as_everywhere() -> None:
-    assert after(at(0), 1, at(11), at(11), speech=None).resume_s == pytest.approx(11.0)
+    assert after(at(0), *TEXT, at(11), at(11), speech=None).resume_s == pytest.approx(11.0)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,23 @@ def test_speech_that_is_not_known_is_taken_as_everywhere() -> None:
 )
 def test_a_window_is_decoded_from_its_first_speech(speech, offset_s: float) -> None:
     assert first_offset_s(speech) == pytest.approx(offset_s)
+
+
+def test_speech_that_a_text_skips_is_decoded_on_from_the_pause_after_its_words() -> None:
+    speech = [(0.2, 1.4), (1.8, 12.0), (12.4, 24.5)]
+    assert after(at(0), 1, 2, 3, at(24.88), speech=speech) == Progress((at(0), 1, 2, 3, at(1.4)), pytest.approx(1.4))
+
+
+def test_without_a_pause_it_is_decoded_on_from_where_slow_words_end() -> None:
+    done = after(at(0), *range(1, 7), at(24.88), speech=[(0.2, 24.5)])
+    assert done == Progress((at(0), *range(1, 7), at(3.2)), pytest.approx(3.2))
+
+
+def test_texts_before_the_skipped_speech_are_kept() -> None:
+    before = (at(0), *range(1, 30), at(9), at(9))
+    done = after(*before, 2, 3, at(29), speech=[(0.0, 9.0), (9.5, 10.5), (11.0, 29.0)])
+    assert done == Progress((*before, 2, 3, at(10.5)), pytest.approx(10.5))
+
+
+def test_few_words_in_little_speech_are_believed() -> None:
+    assert after(at(0), 1, 2, at(24.0), speech=[(0.0, 2.0), (22.0, 24.0)]).resume_s is None

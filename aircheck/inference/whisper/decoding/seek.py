@@ -25,6 +25,9 @@ _LATEST_START_S = 1.0  # of speech within a pass: the latest that a text may beg
 _MIN_SPEECH_S = 0.4  # left to decode, where the model itself says that another segment follows
 _MIN_SPEECH_AFTER_END_S = 1.0  # where it says that none does: its last timestamp may be early by some tenths
 _MIN_PROGRESS_S = 0.1
+_MIN_TOKENS_PER_S = 1.0  # of speech: people speak three or more, and a text with fewer has skipped over some of it
+_MIN_SPARSE_S = 5.0  # of speech under one text, before that is believed
+_SLOW_TOKENS_PER_S, _FAST_TOKENS_PER_S = 2.0, 5.0  # between which the real end of such a text is looked for
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ def progress(
     speech : None where it is not known, which is taken as: all of it
     is_cut_off : the token limit ended the text, not the model
     """
+    spans = speech if speech is not None else [(0.0, duration_s)]
+    if speech is not None and (sparse := _until_skipped(tokens, timestamp_begin, offset_s, spans)) is not None:
+        return sparse
     is_timestamp = [token >= timestamp_begin for token in tokens]
     pairs = [at for at, (this, following) in enumerate(pairwise(is_timestamp), 1) if this and following]
     ends_closed = is_timestamp[-2:] == [False, True]
@@ -75,12 +81,38 @@ def progress(
         end_s = offset_s + stamps[-1] * TIME_PRECISION_S
     else:
         end_s = offset_s if is_cut_off else duration_s  # one text to the end, or nobody knows to where
-    left = _after(speech if speech is not None else [(0.0, duration_s)], end_s, duration_s)
+    left = _after(spans, end_s, duration_s)
     is_over = not pairs or ends_closed
     wanted_s = _MIN_SPEECH_AFTER_END_S if is_over and not is_cut_off else _MIN_SPEECH_S
-    if sum(end - start for start, end in left) < wanted_s or end_s < offset_s + _MIN_PROGRESS_S:
+    if _length_s(left) < wanted_s or end_s < offset_s + _MIN_PROGRESS_S:
         return Progress(tuple(tokens), None)
     return Progress(kept, _on_grid(max(end_s, left[0][0] - _LEAD_IN_S)))
+
+
+def _until_skipped(tokens: Sequence[int], timestamp_begin: int, offset_s: float, speech: Speech) -> Progress | None:
+    """Up to the first text that has far too few tokens for the speech between its timestamps; None where none has.
+
+    Whisper sometimes writes the first words of half a minute and gives their end as the end of it all. Their real end
+    is looked for in a pause, and the next pass begins there.
+    """
+    stamps = [at for at, token in enumerate(tokens) if token >= timestamp_begin]
+    for first, last in pairwise(stamps):
+        n_tokens = last - first - 1
+        start_s, end_s = (offset_s + (tokens[at] - timestamp_begin) * TIME_PRECISION_S for at in (first, last))
+        spoken = _after(speech, start_s, end_s)
+        if n_tokens < 1 or _length_s(spoken) < max(_MIN_SPARSE_S, n_tokens / _MIN_TOKENS_PER_S):
+            continue
+        begin_s = spoken[0][0]
+        latest_s = begin_s + max(n_tokens / _SLOW_TOKENS_PER_S, _LATEST_START_S)
+        pauses = (end for _, end in spoken if begin_s + n_tokens / _FAST_TOKENS_PER_S <= end <= latest_s)
+        resume_s = _on_grid(next(pauses, latest_s))
+        end = timestamp_begin + round((resume_s - offset_s) / TIME_PRECISION_S)
+        return Progress((*tokens[:last], end), resume_s)
+    return None
+
+
+def _length_s(spans: Speech) -> float:
+    return sum(end - start for start, end in spans)
 
 
 def _after(speech: Speech, time_s: float, duration_s: float) -> list[tuple[float, float]]:
