@@ -91,7 +91,9 @@ class WhisperJudge(_AudioJudge):
         said: list[str] = []
         for _, clips in _batches(windows):
             log_mels = np.stack([clip.log_mel for clip in clips])
-            said += [one.text for one in self.engine.transcribe(log_mels, [clip.duration_s for clip in clips])]
+            speech = [tuple((span.start_s, span.end_s) for span in clip.speech) for clip in clips]
+            found = self.engine.transcribe(log_mels, [clip.duration_s for clip in clips], speech)
+            said += [one.text for one in found]
         return Result(
             item=item,
             source_sha256="",

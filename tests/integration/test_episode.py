@@ -44,13 +44,6 @@ def test_window_verdicts_come_in_order_and_the_episodes_last(client, recording, 
         assert verdict.recording_s == pytest.approx(episode.duration_s, abs=0.2)
 
 
-def test_windows_share_batches_with_each_other(client, models, recording):
-    before = models.statistics("whisper")
-    client.scan(encode(np.concatenate([recording] * 4), "flac"))
-    inferences, executions = (now - then for now, then in zip(models.statistics("whisper"), before, strict=True))
-    assert inferences / executions > 1
-
-
 def test_a_short_clip_is_an_episode_of_one_window(client):
     window, episode = client.stream(wav(tone(0.5)))
     assert (window.start_s, episode.start_s) == (0.0, 0.0)

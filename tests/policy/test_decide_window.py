@@ -248,7 +248,7 @@ def test_a_verdict_is_the_worst_of_its_findings_and_each_finding_of_its_evidence
     verdict = decide(text, acoustic, context=context, pack=pack)
     assert verdict == Verdict.model_validate_json(verdict.model_dump_json())
     if verdict.findings:
-        assert verdict.action == max(finding.action for finding in verdict.findings)
+        assert verdict.action == max(item.action for item in (*verdict.findings, *verdict.unchecked))
         assert verdict.severity == max(finding.severity for finding in verdict.findings)
     for finding in verdict.findings:
         assert finding.score == max(item.score for item in finding.evidence)
