@@ -44,6 +44,7 @@ from aircheck.inference.whisper.decoding.quantization import (
 )
 from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
 from aircheck.inference.whisper.scheduling.backend import backend_of
+from aircheck.inference.whisper.scheduling.background import BackgroundThread
 from aircheck.inference.whisper.scheduling.faults import end_process_if_sticky
 from aircheck.inference.whisper.scheduling.memory import default_slots
 from aircheck.inference.whisper.scheduling.model_runner import EAGER, GRAPHED, ModelRunner
@@ -124,8 +125,9 @@ class WhisperEngine:
         self._max_waiting = max_waiting or _WAITING_PER_SLOT * self.n_slots
         self._options = options or DecodingOptions()
         n_workers = min(n_workers, self.n_slots)
+        self._background = BackgroundThread("whisper-alignment")
         self._workers = [
-            Scheduler(ModelRunner(model, self._options, share, *networks, mode, self._backend))
+            Scheduler(ModelRunner(model, self._options, share, *networks, mode, self._backend), self._background.submit)
             for share in ((self.n_slots + at) // n_workers for at in range(n_workers))  # as even as can be
         ]
         self._backend.synchronize()
@@ -198,8 +200,8 @@ class WhisperEngine:
 
         block : wait while the queue is full, instead of raising EngineBusyError
 
-        Cancelling the future takes the window out before the decoder's next step. Its callbacks run on a
-        worker's thread, so they must be short. Raises EngineClosedError, EngineBusyError.
+        Cancelling the future takes the window out before the decoder's next step. Its callbacks run on one
+        of the engine's threads, so they must be short. Raises EngineClosedError, EngineBusyError.
         """
         runner = self._workers[0].runner
         passes = WindowPasses(
@@ -268,6 +270,7 @@ class WhisperEngine:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self._background.close()  # its windows are answered; what they would decode next is refused
         _running.discard(self)
         for sequence in self._waiting:
             sequence.fail(EngineClosedError(_CLOSED))

@@ -115,11 +115,11 @@ class TokenRules:
         languages : tokens; DETECT to transcribe in the likeliest one
         """
         device = state.tokens.device
-        where = _to_device(slots, device)
+        where = to_device(slots, device)
         state.tokens[where] = self._prompt[0]
         state.positions[where] = 0
-        state.languages[where] = _to_device(languages, device)
-        state.temperatures[where] = _to_device(temperatures, device)
+        state.languages[where] = to_device(languages, device)
+        state.temperatures[where] = to_device(temperatures, device)
         state.last_is_timestamp[where] = True
         state.penultimate_is_timestamp[where] = True
         state.latest_timestamps[where] = 0
@@ -227,7 +227,7 @@ class TokenRules:
         best[slots] = allowed.gather(1, drawn[:, None])[:, 0]
 
 
-def _to_device(values: Sequence[float], device: torch.device) -> Tensor:
+def to_device(values: Sequence[float] | Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """A tensor of the values; copied from pinned memory, so that the host does not wait for what the GPU is doing."""
     if device.type != "cuda":
         return torch.tensor(values)

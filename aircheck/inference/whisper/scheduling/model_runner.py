@@ -28,7 +28,7 @@ from aircheck.inference.whisper.decoding.encoder import WindowEncoder
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
 from aircheck.inference.whisper.decoding.options import DecodedWindow, DecodingOptions, Word, verified_language
 from aircheck.inference.whisper.decoding.token_rules import DETECT, SlotState, TokenRules
-from aircheck.inference.whisper.decoding.word_timestamps import align
+from aircheck.inference.whisper.decoding.word_timestamps import TextAlignment, WordAligner
 from aircheck.inference.whisper.scheduling.backend import Event, HostBackend, backend_of
 
 
@@ -61,6 +61,24 @@ class StepReport:
         if self.copied is not None:
             self.copied.synchronize()
         return self.chosen.T.tolist()
+
+
+@dataclass(frozen=True)
+class PendingWords:
+    """The words of a text, when its alignment has reached the host.
+
+    alignment : None for a window without text
+    copied : passed when it is there; None where it is there already
+    """
+
+    alignment: TextAlignment | None = None
+    copied: Event | None = None
+
+    def wait(self) -> tuple[Word, ...]:
+        """On any thread."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return () if self.alignment is None else self.alignment.words()
 
 
 class Encoder(Protocol):
@@ -105,6 +123,7 @@ GRAPHED = RunnerMode(lag=2, encode_sizes=(1, 4, 16), max_encoded=32, is_graphed=
 
 _MIN_BUCKET = 8  # slots
 _SHORT_LENGTH = 2 * LENGTH_MULTIPLE  # positions
+_MAX_ALIGNED = 4  # texts read again at once: fp32 logits of all their positions are 50 MB each
 _N_STAGING = 3  # buffers of a size: one is filled while the others may still be copied from
 
 
@@ -170,7 +189,7 @@ class ModelRunner:
             )
         self._n_positions = n_positions(dims, self.n_prompt + self.max_tokens)
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
-        self._model = model
+        self._aligner = WordAligner(model, self.tokenizer, self.device) if options.word_timestamps else None
         self.is_multilingual = model.is_multilingual
         self._encoder = encoder or WindowEncoder(model.encoder)
         self._decoder = decoder or StepDecoder(model.decoder)
@@ -194,7 +213,7 @@ class ModelRunner:
 
     def language(self, token: int) -> str:
         """ISO 639-1 code of a language token; an English-only model has none, and its texts are English."""
-        return self._languages[token] if self._model.is_multilingual else "en"
+        return self._languages[token] if self.is_multilingual else "en"
 
     def _language_token(self, code: str | None) -> int:
         code = code or self.options.language
@@ -296,17 +315,29 @@ class ModelRunner:
                 steps[n, length, samples] = CapturedStep(replay, (rows,), report)
         return steps
 
-    def words(
+    def align(
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
-    ) -> list[tuple[Word, ...]]:
-        """When each word of these slots' texts is spoken; where it must not matter, one window at a time."""
-        n_together = len(slots) if self.mode.is_graphed and not self.mode.is_deterministic else 1
-        words: list[tuple[Word, ...]] = []
-        for first in range(0, len(slots), n_together):
-            part = slice(first, first + n_together)
-            cross_kv = self._cache.cross_kv[:, :, list(slots[part])]
-            words += align(self._model, self.tokenizer, cross_kv, windows[part], durations_s[part])
-        return words
+    ) -> list[PendingWords]:
+        """When each word of these slots' texts is spoken, of options with word timestamps; the slots may be used again.
+
+        Where it must not matter what shares a batch, one window at a time."""
+        assert self._aligner is not None
+        pending = [PendingWords()] * len(slots)
+        rows = [row for row, window in enumerate(windows) if self._aligner.has_text(window, durations_s[row])]
+        n_together = _MAX_ALIGNED if self.mode.is_graphed and not self.mode.is_deterministic else 1
+        for first in range(0, len(rows), n_together):
+            part = rows[first : first + n_together]
+            alignments = self._aligner.align(
+                self._cache.cross_kv,
+                [slots[row] for row in part],
+                [windows[row] for row in part],
+                [durations_s[row] for row in part],
+            )
+            for row, alignment in zip(part, alignments, strict=True):
+                probabilities, _ = self.backend.to_host(alignment.probabilities)
+                matrix, copied = self.backend.to_host(alignment.matrix)  # after the probabilities
+                pending[row] = PendingWords(replace(alignment, probabilities=probabilities, matrix=matrix), copied)
+        return pending
 
     def _index(self, slots: Sequence[int]) -> Tensor | None:
         return torch.tensor(slots, device=self.device) if slots else None

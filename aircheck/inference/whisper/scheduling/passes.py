@@ -29,7 +29,7 @@ class WindowPasses:
         timestamp_begin : the token of 0.00 s
         max_tokens : at which a pass is cut off
         seeks : decode on where a text ends before the speech does; else there is one pass over the whole window
-        enqueue : takes the later passes, on the thread that decoded the one before; it may not wait
+        enqueue : takes the later passes, on the thread that finished the one before; it may not wait
         """
         self.future: Future[tuple[DecodedPass, ...]] = Future()
         self._window = window

@@ -11,8 +11,9 @@ Not thread-safe; `engine.py` runs each scheduler on a thread of its own.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from math import isfinite
 
@@ -20,7 +21,8 @@ import torch
 
 from aircheck.inference.whisper.decoding.fallback import is_loop, needs_fallback
 from aircheck.inference.whisper.decoding.options import DecodedWindow
-from aircheck.inference.whisper.scheduling.model_runner import EncodedWindow, ModelRunner, StepReport
+from aircheck.inference.whisper.scheduling.faults import end_process_if_sticky
+from aircheck.inference.whisper.scheduling.model_runner import EncodedWindow, ModelRunner, PendingWords, StepReport
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 
 _LOOP_CHECK_EVERY = 16  # tokens
@@ -44,11 +46,17 @@ class _Step:
     rows: list[tuple[Sequence, int, int]]
 
 
+def _at_once(task: Callable[[], None]) -> None:
+    task()
+
+
 class Scheduler:
     """Sequences in, results out through their futures, in whatever order they end."""
 
-    def __init__(self, runner: ModelRunner) -> None:
+    def __init__(self, runner: ModelRunner, later: Callable[[Callable[[], None]], None] = _at_once) -> None:
+        """later : runs what remains to be done for windows that have left their slots, on a thread of its own"""
         self.runner = runner
+        self._later = later
         self._options = runner.options
         self._mode = runner.mode
         self._waiting: deque[Sequence] = deque()
@@ -224,19 +232,44 @@ class Scheduler:
         )
 
     def _answer(self, ended: list[tuple[Sequence, DecodedWindow]]) -> None:
+        for sequence, _ in ended:
+            self._retire(sequence)
         if ended and self._options.word_timestamps:
-            words = self.runner.words(
+            self._align(ended)
+            return
+        for sequence, result in ended:
+            sequence.finish(result)
+
+    def _align(self, ended: list[tuple[Sequence, DecodedWindow]]) -> None:
+        """Let the device read the texts again; the rest of finding their words is for another thread."""
+        try:
+            pending = self.runner.align(
                 [sequence.slot for sequence, _ in ended],
                 [result for _, result in ended],
                 [sequence.window.duration_s for sequence, _ in ended],
             )
-            ended = [
-                (sequence, replace(result, words=its)) for (sequence, result), its in zip(ended, words, strict=True)
-            ]
-        for sequence, result in ended:
-            self._retire(sequence)
-            sequence.finish(result)
+        except Exception as error:  # the sequences have left their slots: `fail` would not find them
+            if len(ended) > 1:
+                for one in ended:  # such that only its own window fails
+                    self._align([one])
+                return
+            ended[0][0].fail(error)
+            end_process_if_sticky(error)
+            return
+        for (sequence, result), words in zip(ended, pending, strict=True):
+            try:
+                self._later(partial(_finish_with_words, sequence, result, words))
+            except RuntimeError as error:  # the interpreter ends
+                sequence.fail(error)
 
     def _retire(self, sequence: Sequence) -> None:
         """Free the sequence's slot."""
         self._running[sequence.slot] = None
+
+
+def _finish_with_words(sequence: Sequence, result: DecodedWindow, words: PendingWords) -> None:
+    try:
+        sequence.finish(replace(result, words=words.wait()))
+    except Exception as error:
+        sequence.fail(error)
+        end_process_if_sticky(error)
