@@ -9,7 +9,7 @@ import torch
 
 from aircheck.inference.whisper.decoding.options import DecodedWindow
 from aircheck.inference.whisper.decoding.seek import MAX_PASSES
-from aircheck.inference.whisper.scheduling.passes import WindowPasses, from_offset
+from aircheck.inference.whisper.scheduling.passes import WindowPasses, between
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
 
 BEGIN = 1000  # the first timestamp token
@@ -89,6 +89,32 @@ def test_a_text_cut_off_by_the_token_limit_goes_on(log_mel: torch.Tensor) -> Non
     assert [one.offset_s for one in passes.future.result()] == [0.0, pytest.approx(9.0)]
 
 
+def test_a_text_cut_off_before_any_end_is_decoded_in_parts(log_mel: torch.Tensor) -> None:
+    queue = Queue()
+    passes = queue.passes(Window(log_mel, 30.0, ((0.0, 12.0), (13.0, 29.0))))
+    queue.decode(text(at(0), *range(MAX_TOKENS)))
+    first_half = queue[0].window
+    assert first_half.duration_s == pytest.approx(12.5)
+    assert torch.equal(torch.as_tensor(first_half.log_mel)[:, :1250], log_mel[:, :1250])
+    assert bool((torch.as_tensor(first_half.log_mel)[:, 1250:] == log_mel.min()).all())
+    queue.decode(text(at(0), *TEXT, at(12)))
+    assert queue[0].window.duration_s == pytest.approx(17.2)
+    queue.decode(text(at(0), *TEXT))
+    found = [(one.offset_s, one.end_s, one.decoded.tokens) for one in passes.future.result()]
+    assert found[0] == (0.0, 30.0, ())
+    assert found[1] == (0.0, pytest.approx(12.5), (at(0), *TEXT, at(12)))
+    assert found[2] == (pytest.approx(12.8), 30.0, (at(0), *TEXT))
+
+
+def test_after_text_that_is_not_believed_the_language_is_detected_anew(log_mel: torch.Tensor) -> None:
+    queue = Queue()
+    passes = queue.passes(Window(log_mel, 30.0, ((0.0, 4.0), (14.0, 29.0))))
+    queue.decode(text(at(0), *TEXT, at(4), language="ko", no_speech_prob=0.5, avg_logprob=-0.9))
+    assert (queue[0].window.language, queue[0].window.duration_s) == (None, pytest.approx(16.2))
+    queue.decode(text(at(0), *TEXT, at(5), at(5), no_speech_prob=0.5, avg_logprob=-0.9))
+    assert len(passes.future.result()) == 2  # two in a row: the window is given up
+
+
 def test_hostile_audio_costs_a_bounded_number_of_passes(log_mel: torch.Tensor) -> None:
     queue = Queue()
     passes = queue.passes(Window(log_mel, 30.0, ((0.0, 30.0),)))
@@ -116,11 +142,11 @@ def test_cancelling_the_window_takes_out_the_pass_under_way(log_mel: torch.Tenso
 
 
 def test_the_end_of_a_shifted_log_mel_is_its_own_silence(log_mel: torch.Tensor) -> None:
-    shifted = from_offset(log_mel, 10.0)
+    shifted = between(log_mel, 10.0)
     assert shifted.shape == log_mel.shape
     assert torch.equal(shifted[:, :2000], log_mel[:, 1000:])
     assert bool((shifted[:, 2000:] == log_mel.min()).all())
-    assert from_offset(log_mel, 0.0) is log_mel
+    assert between(log_mel, 0.0) is log_mel
 
 
 def test_a_pass_keeps_the_windows_own_limit(log_mel: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aircheck.inference.whisper.decoding.seek import Progress, first_offset_s, progress
+from aircheck.inference.whisper.decoding.seek import Progress, first_offset_s, next_offset_s, progress
 
 BEGIN = 1000  # the first timestamp token
 TEXT = range(10, 50)  # as many tokens as ten seconds of speech give
@@ -54,8 +54,18 @@ def test_a_text_cut_off_by_the_token_limit_goes_on_after_its_last_pair() -> None
     assert after(at(0), *TEXT, at(9), at(9), 2, 3, is_cut_off=True).resume_s == pytest.approx(9.0)
 
 
-def test_a_pass_that_gets_nowhere_is_the_last() -> None:
-    assert after(at(0), *TEXT, 2, is_cut_off=True).resume_s is None
+def test_a_text_cut_off_before_any_end_is_decoded_again_up_to_a_pause() -> None:
+    cut_off = (at(0), *TEXT, 2)
+    assert after(*cut_off, is_cut_off=True) == Progress((), 0.0, pytest.approx(15.0))
+    speech = [(0.0, 6.0), (7.0, 17.0), (18.0, 29.0)]
+    assert after(*cut_off, speech=speech, is_cut_off=True).until_s == pytest.approx(17.5)
+    assert after(*cut_off, offset_s=28.5, is_cut_off=True) == Progress(cut_off, None)  # nobody speaks so much in 1.5 s
+
+
+def test_what_follows_the_end_of_a_pass_is_decoded_if_enough_is_spoken() -> None:
+    assert next_offset_s([(0.0, 9.0), (12.0, 14.0)], 9.0, 30.0) == pytest.approx(11.8)
+    assert next_offset_s([(0.0, 9.3)], 9.0, 30.0) is None
+    assert next_offset_s(None, 9.0, 30.0) == pytest.approx(9.0)
 
 
 def test_speech_that_is_not_known_is_taken_as_everywhere() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -149,7 +149,7 @@ def test_times_of_a_later_pass_count_from_the_windows_start() -> None:
 def test_text_where_nobody_speaks_is_dropped_and_counted() -> None:
     passes = [DecodedPass(0.0, closed(0, 4, WORDS[0])), DecodedPass(20.0, closed(0, 3, WORDS[1]))]
     made = transcript(passes, TOKENIZER, 30.0, [(1.0, 4.2)])
-    assert [(s.start_s, s.end_s) for s in made.segments] == [(0.0, 4.0)]
+    assert [(s.start_s, s.end_s) for s in made.segments] == [(1.0, 4.0)]
     assert made.n_dropped == 1
 
 
@@ -162,4 +162,52 @@ def test_a_window_without_words_has_no_language_but_says_what_was_detected() -> 
 def test_a_text_without_an_end_ends_with_the_speech() -> None:
     window = DecodedWindow((BEGIN, *WORDS[0]), "en", -0.3, 0.1)
     (segment,) = transcript([DecodedPass(2.0, window)], TOKENIZER, 30.0, [(2.2, 9.5)]).segments
-    assert (segment.start_s, segment.end_s) == (2.0, 9.5)
+    assert (segment.start_s, segment.end_s) == pytest.approx((2.2, 9.3))
+
+
+@pytest.mark.parametrize(
+    ("avg_logprob", "no_speech_prob", "temperature", "is_believed"),
+    [
+        (-0.69, 0.5, 0.0, True),  # likely words, though they hardly sound like speech
+        (-0.71, 0.21, 0.0, False),
+        (-0.71, 0.19, 0.0, True),
+        (-0.99, 0.1, 0.2, True),
+        (-1.01, 0.1, 1.0, False),  # no temperature gave a likely text
+        (-1.01, 0.1, 0.0, True),  # no other was tried
+    ],
+)
+def test_text_that_is_not_believed_is_dropped_where_speech_activity_is_known(
+    avg_logprob: float, no_speech_prob: float, temperature: float, is_believed: bool
+) -> None:
+    window = replace(closed(0.0, 2.0, WORDS[1]), avg_logprob=avg_logprob, no_speech_prob=no_speech_prob)
+    window = replace(window, temperature=temperature)
+    made = transcript([DecodedPass(0.0, window)], TOKENIZER, 5.0, [(0.0, 2.0)])
+    assert (bool(made.segments), made.n_dropped) == (is_believed, int(not is_believed))
+    assert bool(made.language) == is_believed
+    assert transcript([DecodedPass(0.0, window)], TOKENIZER, 5.0).segments  # openai-whisper's own tests alone
+
+
+def test_the_language_is_that_of_the_first_words_that_are_believed() -> None:
+    doubtful = replace(closed(0.0, 2.0, WORDS[1]), language="ko", avg_logprob=-0.9, no_speech_prob=0.5)
+    passes = [DecodedPass(0.0, replace(doubtful, detected_language="ko")), DecodedPass(10.0, closed(0, 2, WORDS[0]))]
+    made = transcript(passes, TOKENIZER, 20.0, [(0.0, 2.0), (10.0, 12.0)])
+    assert (made.language, made.detected_language) == ("en", "nl")
+
+
+@pytest.mark.parametrize(
+    ("times_s", "expected_s"),
+    [
+        ((0.5, 5.0), (1.0, 2.8)),  # the pauses at its ends are no part of a segment
+        ((0.5, 7.5), (1.0, 7.5)),
+        ((1.5, 2.9), (1.5, 2.8)),  # nor is what speech activity adds after the last word
+        ((2.0, 6.4), (2.0, 6.4)),
+        ((3.2, 5.8), (3.2, 5.8)),  # beside speech, in none
+    ],
+)
+def test_a_segments_times_are_those_of_its_speech(
+    times_s: tuple[float, float], expected_s: tuple[float, float]
+) -> None:
+    speech = [(1.0, 3.0), (6.2, 8.0)]
+    one = DecodedPass(times_s[0], closed(0.0, times_s[1] - times_s[0], WORDS[1]))
+    (segment,) = transcript([one], TOKENIZER, 20.0, speech).segments
+    assert (segment.start_s, segment.end_s) == pytest.approx(expected_s)

@@ -15,6 +15,11 @@ COMPRESSION_RATIO_THRESHOLD = 2.4
 LOGPROB_THRESHOLD = -1.0
 NO_SPEECH_THRESHOLD = 0.6
 
+# Where speech activity is known, openai-whisper's two tests of silence are asked for less: cries, laughter and alarms
+# get texts such as "Thank you." that pass its own. docs/whisper_engine.md has the figures.
+DOUBTFUL_NO_SPEECH_PROB = 0.2
+DOUBTFUL_LOGPROB = -0.7
+
 
 class UnsupportedLanguageError(ValueError):
     """The language asked for is not one that the checkpoint can transcribe."""
@@ -102,13 +107,21 @@ class DecodedWindow:
         """Likely no speech, and the text that was decoded all the same is unlikely (whisper/transcribe.py)."""
         return self.no_speech_prob > NO_SPEECH_THRESHOLD and not self.avg_logprob > LOGPROB_THRESHOLD
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Not to be believed: unlikely at every temperature, or of audio in which the model hardly hears speech."""
+        if self.temperature > 0 and self.avg_logprob < LOGPROB_THRESHOLD:
+            return True
+        return self.no_speech_prob > DOUBTFUL_NO_SPEECH_PROB and self.avg_logprob < DOUBTFUL_LOGPROB
+
 
 @dataclass(frozen=True)
 class DecodedPass:
-    """What was decoded from a window from `offset_s` seconds on; timestamps count from there."""
+    """What was decoded from a window from `offset_s` seconds on, to `end_s` or its end; timestamps count from there."""
 
     offset_s: float
     decoded: DecodedWindow
+    end_s: float | None = None
 
 
 def verified_language(model: Whisper, language: str | None) -> str | None:

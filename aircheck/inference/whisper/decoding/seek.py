@@ -25,6 +25,7 @@ _LATEST_START_S = 1.0  # of speech within a pass: the latest that a text may beg
 _MIN_SPEECH_S = 0.4  # left to decode, where the model itself says that another segment follows
 _MIN_SPEECH_AFTER_END_S = 1.0  # where it says that none does: its last timestamp may be early by some tenths
 _MIN_PROGRESS_S = 0.1
+_MIN_HALVED_S = 2.0  # of audio, whose text is cut off: nobody speaks as much in less
 _MIN_TOKENS_PER_S = 1.0  # of speech: people speak three or more, and a text with fewer has skipped over some of it
 _MIN_SPARSE_S = 5.0  # of speech under one text, before that is believed
 _SLOW_TOKENS_PER_S, _FAST_TOKENS_PER_S = 2.0, 5.0  # between which the real end of such a text is looked for
@@ -36,10 +37,12 @@ class Progress:
 
     tokens : those to keep; a text whose end was not reached is decoded again with what follows
     resume_s : where in the window the next pass begins; None where nothing is left to decode
+    until_s : where that pass ends, if not where this one did
     """
 
     tokens: tuple[int, ...]
     resume_s: float | None
+    until_s: float | None = None
 
 
 def first_offset_s(speech: Speech | None) -> float:
@@ -52,6 +55,12 @@ def first_offset_s(speech: Speech | None) -> float:
     return _on_grid(speech[0][0] - _LEAD_IN_S)
 
 
+def next_offset_s(speech: Speech | None, time_s: float, end_s: float) -> float | None:
+    """Where to decode on from `time_s`, if enough is spoken between there and `end_s`."""
+    left = _after(speech if speech is not None else [(0.0, end_s)], time_s, end_s)
+    return _on_grid(max(time_s, left[0][0] - _LEAD_IN_S)) if _length_s(left) >= _MIN_SPEECH_S else None
+
+
 def progress(
     tokens: Sequence[int],
     timestamp_begin: int,
@@ -61,7 +70,7 @@ def progress(
     *,
     is_cut_off: bool,
 ) -> Progress:
-    """What a pass from `offset_s` of a window of `duration_s` seconds has covered.
+    """What a pass has covered, from `offset_s` to `duration_s`, the end of its window or the end it was given.
 
     tokens : of text and timestamps, without prompt and end of text
     speech : None where it is not known, which is taken as: all of it
@@ -79,8 +88,10 @@ def progress(
     stamps = [token - timestamp_begin for token in kept if token >= timestamp_begin]
     if stamps and stamps[-1] > 0:
         end_s = offset_s + stamps[-1] * TIME_PRECISION_S
+    elif is_cut_off and duration_s - offset_s >= _MIN_HALVED_S:  # nobody knows to where: decode half as much again
+        return Progress((), offset_s, _on_grid(_pause_near((offset_s + duration_s) / 2, offset_s, duration_s, spans)))
     else:
-        end_s = offset_s if is_cut_off else duration_s  # one text to the end, or nobody knows to where
+        end_s = duration_s  # one text to the end
     left = _after(spans, end_s, duration_s)
     is_over = not pairs or ends_closed
     wanted_s = _MIN_SPEECH_AFTER_END_S if is_over and not is_cut_off else _MIN_SPEECH_S
@@ -109,6 +120,14 @@ def _until_skipped(tokens: Sequence[int], timestamp_begin: int, offset_s: float,
         end = timestamp_begin + round((resume_s - offset_s) / TIME_PRECISION_S)
         return Progress((*tokens[:last], end), resume_s)
     return None
+
+
+def _pause_near(time_s: float, offset_s: float, end_s: float, speech: Speech) -> float:
+    """The middle of the pause nearest to a time, within the middle half of a pass; the time itself where none is."""
+    gaps = [(end, start) for (_, end), (start, _) in pairwise(_after(speech, offset_s, end_s))]
+    quarter_s = (end_s - offset_s) / 4
+    middles = [(start + end) / 2 for start, end in gaps]
+    return min((at for at in middles if abs(at - time_s) < quarter_s), key=lambda at: abs(at - time_s), default=time_s)
 
 
 def _length_s(spans: Speech) -> float:

@@ -18,6 +18,7 @@ DECIMALS = 4
 """Of times and scores: what is left of them does not tell apart."""
 
 _TOLERANCE_S = 0.5  # that Whisper's timestamps may miss speech by
+_SPEECH_HANG_S = 0.2  # speech activity's spans end this much after the last word: padding, and the network hangs on
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class WindowTranscript:
     language : ISO 639-1 code, given or detected; empty where there are no words
     detected_language, detected_probability : the likeliest one, whichever was asked for; empty where nobody speaks
     speech : start and end, in seconds, of each stretch in which somebody speaks; None where that is not known
-    n_dropped : segments left out, since nobody speaks where they lie
+    n_dropped : segments left out, since nobody speaks where they lie or their text is not to be believed
     """
 
     segments: tuple[Segment, ...] = ()
@@ -56,20 +57,28 @@ def transcript(
 ) -> WindowTranscript:
     """The segments of a window of `duration_s` seconds from the passes over it.
 
-    Text of which no part lies in or beside speech is left out: Whisper writes words into noise and music.
+    Whisper writes words into noise and music. So, where it is known where somebody speaks, text of which no part lies
+    in or beside speech is left out, and so is text that is not to be believed.
     """
     if not passes:
         return WindowTranscript(speech=speech)
-    segments = [segment for one in passes for segment in _segments(one, tokenizer, duration_s, speech)]
-    kept = tuple(segment for segment in segments if speech is None or _is_beside(segment, speech))
-    first = passes[0].decoded
+    made = [(one, _segments(one, tokenizer, duration_s, speech)) for one in passes]
+    n_made = sum(len(segments) for _, segments in made)
+    if speech is not None:
+        made = [
+            (one, [segment for segment in segments if _is_beside(segment, speech)])
+            for one, segments in made
+            if not one.decoded.is_doubtful
+        ]
+    kept = tuple(segment for _, segments in made for segment in segments)
+    first = next((one for one, segments in made if segments), passes[0]).decoded
     return WindowTranscript(
         segments=kept,
         language=first.language if kept else "",
         detected_language=first.detected_language,
         detected_probability=round(first.detected_probability, DECIMALS),
         speech=speech,
-        n_dropped=len(segments) - len(kept),
+        n_dropped=n_made - len(kept),
     )
 
 
@@ -78,15 +87,19 @@ def _segments(one: DecodedPass, tokenizer: Tokenizer, duration_s: float, speech:
     window, offset_s = one.decoded, one.offset_s
     if window.is_silent:
         return []
-    end_s = min(duration_s, speech[-1][1]) if speech else duration_s
-    spans = split(window.tokens, tokenizer.timestamp_begin, end_s - offset_s)
+    end_s = duration_s if one.end_s is None else one.end_s
+    last_s = min(end_s, speech[-1][1]) if speech else end_s
+    spans = split(window.tokens, tokenizer.timestamp_begin, last_s - offset_s)
     texts = [tokenizer.decode([t for t in span.tokens if t < tokenizer.eot]) for span in spans]
     ratio = compression_ratio("".join(texts).strip())
     words = _words(one, [sum(t < tokenizer.eot for t in span.tokens) for span in spans])
+    times_s = [(min(offset_s + span.start_s, end_s), min(offset_s + span.end_s, end_s)) for span in spans]
+    if speech:
+        times_s = [_within_speech(start_s, stop_s, speech) for start_s, stop_s in times_s]
     return [
         Segment(
-            start_s=round(min(offset_s + span.start_s, duration_s), DECIMALS),
-            end_s=round(min(offset_s + span.end_s, duration_s), DECIMALS),
+            start_s=round(start_s, DECIMALS),
+            end_s=round(stop_s, DECIMALS),
             text=text.strip(),
             language=window.language,
             avg_logprob=round(window.avg_logprob, DECIMALS),
@@ -95,9 +108,18 @@ def _segments(one: DecodedPass, tokenizer: Tokenizer, duration_s: float, speech:
             temperature=window.temperature,
             words=segment_words,
         )
-        for span, text, segment_words in zip(spans, texts, words, strict=True)
+        for (start_s, stop_s), text, segment_words in zip(times_s, texts, words, strict=True)
         if text.strip()
     ]
+
+
+def _within_speech(start_s: float, end_s: float, speech: Speech) -> tuple[float, float]:
+    """A segment's times without the pauses at its ends, which Whisper's timestamps include or not as it comes."""
+    own = [(first_s, last_s) for first_s, last_s in speech if first_s < end_s and last_s > start_s]
+    if not own:
+        return start_s, end_s
+    start_s = max(start_s, own[0][0])
+    return start_s, max(start_s, min(end_s, own[-1][1] - _SPEECH_HANG_S))
 
 
 def _is_beside(segment: Segment, speech: Speech) -> bool:

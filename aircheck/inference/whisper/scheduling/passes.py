@@ -15,8 +15,10 @@ from torch import Tensor
 from whisper.audio import FRAMES_PER_SECOND, N_FRAMES
 
 from aircheck.inference.whisper.decoding.options import DecodedPass, DecodedWindow
-from aircheck.inference.whisper.decoding.seek import MAX_PASSES, first_offset_s, progress
+from aircheck.inference.whisper.decoding.seek import MAX_PASSES, first_offset_s, next_offset_s, progress
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
+
+_MAX_DOUBTFUL = 2  # passes in a row whose text is not to be believed, after which a window is given up
 
 
 class WindowPasses:
@@ -36,6 +38,10 @@ class WindowPasses:
         self._timestamp_begin, self._max_tokens, self._seeks = timestamp_begin, max_tokens, seeks
         self._enqueue = enqueue
         self._passes: list[DecodedPass] = []
+        self._ends_s = [
+            window.duration_s
+        ]  # of the pass under way, and behind it those of the passes that it is part of
+        self._n_doubtful = 0  # passes in a row
 
     def first(self) -> Sequence | None:
         """The first pass; None for a window in which nobody speaks, whose future is answered."""
@@ -45,40 +51,51 @@ class WindowPasses:
         return self._sequence(first_offset_s(self._window.speech) if self._seeks else 0.0, self._window.language)
 
     def _sequence(self, offset_s: float, language: str | None) -> Sequence:
-        window = self._window
+        window, end_s = self._window, self._ends_s[-1]
         rest = replace(
             window,
-            log_mel=from_offset(torch.as_tensor(window.log_mel), offset_s),
-            duration_s=window.duration_s - offset_s,
+            log_mel=between(torch.as_tensor(window.log_mel), offset_s, end_s if len(self._ends_s) > 1 else None),
+            duration_s=end_s - offset_s,
             language=language,
         )
         return Sequence(rest, self.future, lambda decoded: self._collect(offset_s, decoded))
 
     def _collect(self, offset_s: float, decoded: DecodedWindow) -> None:
+        window, end_s = self._window, self._ends_s[-1]
+        is_doubtful = window.speech is not None and decoded.is_doubtful
+        self._n_doubtful = self._n_doubtful + 1 if is_doubtful else 0
         resume_s = None
-        if self._seeks and not decoded.is_silent:
-            limit = min(self._max_tokens, self._window.max_tokens or self._max_tokens)
+        if self._seeks and not decoded.is_silent and self._n_doubtful < _MAX_DOUBTFUL:
+            limit = min(self._max_tokens, window.max_tokens or self._max_tokens)
             done = progress(
                 decoded.tokens,
                 self._timestamp_begin,
                 offset_s,
-                self._window.duration_s,
-                self._window.speech,
+                end_s,
+                window.speech,
                 is_cut_off=len(decoded.tokens) >= limit,
             )
-            decoded, resume_s = replace(decoded, tokens=done.tokens), done.resume_s
-        self._passes.append(DecodedPass(offset_s, decoded))
+            resume_s = done.resume_s
+            if done.until_s is None:
+                decoded = replace(decoded, tokens=done.tokens)
+            elif len(self._passes) + 1 < MAX_PASSES:  # else the beginning of a text is better than none
+                decoded = replace(decoded, tokens=done.tokens)
+                self._ends_s.append(done.until_s)
+        self._passes.append(DecodedPass(offset_s, decoded, end_s))
+        while resume_s is None and len(self._ends_s) > 1:
+            resume_s = next_offset_s(window.speech, self._ends_s.pop(), self._ends_s[-1])
         if resume_s is not None and len(self._passes) < MAX_PASSES:
-            self._enqueue(self._sequence(resume_s, decoded.language))
+            self._enqueue(self._sequence(resume_s, window.language if is_doubtful else decoded.language))
         elif self.future.set_running_or_notify_cancel():
             self.future.set_result(tuple(self._passes))
 
 
-def from_offset(log_mel: Tensor, offset_s: float) -> Tensor:
-    """What follows `offset_s` in a log-mel, [n_mels, 3000], padded with its own silence."""
-    n_frames = round(offset_s * FRAMES_PER_SECOND)
-    if n_frames == 0:
+def between(log_mel: Tensor, offset_s: float, end_s: float | None = None) -> Tensor:
+    """From `offset_s` to `end_s`, or the end, of a log-mel, [n_mels, 3000], padded with its own silence."""
+    first, last = round(offset_s * FRAMES_PER_SECOND), N_FRAMES
+    if end_s is not None:
+        last = round(end_s * FRAMES_PER_SECOND)
+    if (first, last) == (0, N_FRAMES):
         return log_mel
-    silence = log_mel.amin()
-    padding = silence.expand(log_mel.shape[0], n_frames)
-    return torch.cat([log_mel[:, n_frames:N_FRAMES], padding], dim=1)
+    padding = log_mel.amin().expand(log_mel.shape[0], N_FRAMES - (last - first))
+    return torch.cat([log_mel[:, first:last], padding], dim=1)
