@@ -13,7 +13,7 @@ from aircheck.measures.words import word_errors
 from aircheck.policy.packs import Rules
 from benchmarks.quality.identity import identity
 from benchmarks.quality.intervals import Measure, ratio
-from benchmarks.quality.manifest import KIND, LOOKALIKE, LOOKALIKE_SOUND, TARGETS
+from benchmarks.quality.manifest import HARD_NEGATIVE, HARD_NEGATIVE_SOUND, KIND, TARGETS
 from benchmarks.quality.mistakes import false_negatives, false_positives
 from benchmarks.quality.report import Counts, ItemFault, Report, SliceKey, Target
 from benchmarks.quality.results import Conditions, Result
@@ -53,8 +53,8 @@ def build(
         faults=tuple(ItemFault(id=r.item.id, error=r.error) for r in results if r.error),
         targets=tuple(targets),
         clean_flagged=_share(data, ~data.true.any(axis=1), data.flagged),
-        lookalikes_flagged=_lookalikes(data, LOOKALIKE, kinds["speech"]),
-        lookalike_sounds_flagged=_lookalikes(data, LOOKALIKE_SOUND, kinds["sound"]),
+        hard_negatives_flagged=_hard_negatives(data, HARD_NEGATIVE, kinds["speech"]),
+        hard_negative_sounds_flagged=_hard_negatives(data, HARD_NEGATIVE_SOUND, kinds["sound"]),
         calibration={kind: calibrated(data, names) for kind, names in kinds.items() if names},
         confusion=confusion(data),
         decisions=decisions(data),
@@ -78,8 +78,8 @@ def figures_by_name(report: Report) -> dict[str, float | None]:
         "wer": report.wer.value,
         "hallucinated": report.hallucinated.value,
         "clean_flagged": report.clean_flagged.value,
-        "lookalikes_flagged": report.lookalikes_flagged.value,
-        "lookalike_sounds_flagged": report.lookalike_sounds_flagged.value,
+        "hard_negatives_flagged": report.hard_negatives_flagged.value,
+        "hard_negative_sounds_flagged": report.hard_negative_sounds_flagged.value,
         "ece": _error(report, "speech"),
         "events.ece": _error(report, "sound"),
         "identity_gap": report.identity.gap if report.identity else None,
@@ -154,7 +154,7 @@ def _hallucinated(data: Scored) -> Measure:
     return ratio((silent & heard).astype(float), silent.astype(float), data.drawn)
 
 
-def _lookalikes(data: Scored, kind: str, targets: list[str]) -> Measure:
+def _hard_negatives(data: Scored, kind: str, targets: list[str]) -> Measure:
     columns = [TARGETS.index(target) for target in targets]
     mine = data.slice_value(KIND) == kind
     if not columns:

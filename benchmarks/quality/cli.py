@@ -92,7 +92,7 @@ def evaluate(
 
         {"id": "a1", "audio": "a1.mp3", "transcript": "i will find you", "slices": {"sex": "female"},
          "labels": [{"category": "violence_threat", "start_s": 0.4, "end_s": 1.6}]}
-        {"id": "t1", "text": "we shoot the film on friday", "labels": [], "slices": {"kind": "look-alike"}}
+        {"id": "t1", "text": "we shoot the film on friday", "labels": [], "slices": {"kind": "hard negative"}}
     """
     from rich.console import Console
 

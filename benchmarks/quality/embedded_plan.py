@@ -16,7 +16,7 @@ from typing import Literal
 
 from aircheck.policy.taxonomy import HARM_EVENTS, Category
 from benchmarks.quality.embedded_texts import GENRES, Line, Script, Texts, slug
-from training.acoustic_safety.sounds import LOOKALIKES
+from training.acoustic_safety.sounds import HARD_NEGATIVES
 
 Sex = Literal["male", "female"]
 
@@ -49,7 +49,7 @@ NO_SPEECH = (
     "drone", "applause", "rain", "wind", "typing", "engine",
 )  # fmt: skip
 SMALL_NO_SPEECH = ("digital silence", "pink noise", "music", "applause", "rain")
-SMALL_LOOKALIKE_SOUNDS = ("door_slam", "fireworks_crackle", "dishes", "shout")
+SMALL_HARD_NEGATIVE_SOUNDS = ("door_slam", "fireworks_crackle", "dishes", "shout")
 SMALL_WITHOUT = ("mp3 128 kbit/s", "mp3 64 kbit/s", "en-gb-x-rp", "20 dB below the voice")
 EVENT_OVER = {  # what an event is heard over: the bed, and how much louder the event is
     "nothing": ("", 0.0),
@@ -124,13 +124,13 @@ class Sizes:
     same_lines: bool = False  # the same ones in every factor
     without: tuple[str, ...] = SMALL_WITHOUT  # values of factors that are left out
     harmful: int = 11
-    lookalikes: int = 6
+    hard_negatives: int = 6
     plain: int = 3
     held_out: int = 0
     event_examples: int = 1
     events_over: tuple[str, ...] = ("nothing", "speech, 10 dB louder")
-    lookalike_sounds: tuple[str, ...] = SMALL_LOOKALIKE_SOUNDS
-    lookalike_examples: int = 1
+    hard_negative_sounds: tuple[str, ...] = SMALL_HARD_NEGATIVE_SOUNDS
+    hard_negative_examples: int = 1
     no_speech: tuple[str, ...] = SMALL_NO_SPEECH
     no_speech_examples: int = 1
     terms_each: int | None = 2  # identity terms of each kind; None: all
@@ -147,8 +147,8 @@ def full_sizes(clips: int, flite: bool = False) -> Sizes:
         without=(),
         event_examples=3,
         events_over=tuple(EVENT_OVER),
-        lookalike_sounds=(*LOOKALIKES, "drums", "singing"),
-        lookalike_examples=2,
+        hard_negative_sounds=(*HARD_NEGATIVES, "drums", "singing"),
+        hard_negative_examples=2,
         no_speech=NO_SPEECH,
         no_speech_examples=3,
         terms_each=None,
@@ -158,7 +158,9 @@ def full_sizes(clips: int, flite: bool = False) -> Sizes:
     )
     spoken_identity, episodes = 40, 2
     left = clips - len(HARM_EVENTS) * len(sounds.events_over) * sounds.event_examples - spoken_identity - episodes
-    left -= len(sounds.lookalike_sounds) * sounds.lookalike_examples + len(NO_SPEECH) * sounds.no_speech_examples
+    left -= (
+        len(sounds.hard_negative_sounds) * sounds.hard_negative_examples + len(NO_SPEECH) * sounds.no_speech_examples
+    )
     a_line = 23 + flite  # clips of a line that every factor sweeps
     swept = round(left * 0.66 / a_line)
     single = left - swept * a_line
@@ -168,7 +170,7 @@ def full_sizes(clips: int, flite: bool = False) -> Sizes:
         sounds,
         swept=swept,
         harmful=(own + 1) // 2,
-        lookalikes=own // 2,
+        hard_negatives=own // 2,
         plain=plain,
         held_out=max(swept + single - own - plain, 0),
     )
@@ -177,7 +179,7 @@ def full_sizes(clips: int, flite: bool = False) -> Sizes:
 def plan(texts: Texts, sizes: Sizes, held_out: Sequence[Line] = ()) -> list[Clip]:
     """Every clip of the set, in the manifest's order. `held_out`: the text head's test lines, to draw from."""
     clips = [*_lines(texts, sizes), *_single(_spread(held_out, sizes.held_out), sizes.reference_codec)]
-    clips += [*_events(texts, sizes), *_lookalike_sounds(sizes), *_no_speech(sizes)]
+    clips += [*_events(texts, sizes), *_hard_negative_sounds(sizes), *_no_speech(sizes)]
     clips += _spoken_identity(texts, sizes)
     if sizes.episodes:
         clips += [_episode(name, script, sizes.reference_codec) for name, script in texts.episodes.items()]
@@ -226,14 +228,14 @@ def reference(line: Line, codec: str) -> Condition:
 
 def _lines(texts: Texts, sizes: Sizes) -> list[Clip]:
     """Single lines at the reference, and those of them that each factor sweeps in its other values too."""
-    harmful, lookalikes = _spread(texts.harmful, sizes.harmful), _spread(texts.lookalikes, sizes.lookalikes)
+    harmful, hard_negatives = _spread(texts.harmful, sizes.harmful), _spread(texts.hard_negatives, sizes.hard_negatives)
     plain = _spread(texts.plain, sizes.plain)
     codec = sizes.reference_codec
     slices: dict[tuple[Line, Condition], dict[str, str]] = {
-        (line, reference(line, codec)): {"genre": line.genre or ""} for line in (*harmful, *lookalikes, *plain)
+        (line, reference(line, codec)): {"genre": line.genre or ""} for line in (*harmful, *hard_negatives, *plain)
     }
     for at, factor in enumerate(variants(reference(harmful[0], codec), 0, sizes.flite)):
-        pools = [harmful, lookalikes, plain]
+        pools = [harmful, hard_negatives, plain]
         if sizes.same_lines:
             at = 0
         elif factor in ("codec", "length"):  # the largest files: the shortest lines
@@ -251,16 +253,16 @@ def _lines(texts: Texts, sizes: Sizes) -> list[Clip]:
 
 
 def _swept(
-    harmful: Sequence[Line], lookalikes: Sequence[Line], plain: Sequence[Line], *, count: int, offset: int
+    harmful: Sequence[Line], hard_negatives: Sequence[Line], plain: Sequence[Line], *, count: int, offset: int
 ) -> list[Line]:
-    """Of five lines two are harmful, two look alike and one is plain; `offset` begins further on in each list."""
+    """Of five lines two are harmful, two hard negatives and one plain; `offset` begins further on in each list."""
     order = []
     for at in range(count):
         turn, row = at % 5, at // 5 * 2
         if turn in (0, 2):
             order.append(harmful[(offset + row + turn // 2) % len(harmful)])
         elif turn in (1, 3):
-            order.append(lookalikes[(offset + row + turn // 2) % len(lookalikes)])
+            order.append(hard_negatives[(offset + row + turn // 2) % len(hard_negatives)])
         else:
             order.append(plain[(offset + at // 5) % len(plain)])
     return list(dict.fromkeys(order))
@@ -341,12 +343,13 @@ def _events(texts: Texts, sizes: Sizes) -> Iterator[Clip]:
                 yield Clip(f"event-{seed}--{slug(name)}", beds[bed], sizes.reference_codec, slices, over, seed=seed)
 
 
-def _lookalike_sounds(sizes: Sizes) -> Iterator[Clip]:
-    for name in sizes.lookalike_sounds:
-        for example in range(sizes.lookalike_examples):
+def _hard_negative_sounds(sizes: Sizes) -> Iterator[Clip]:
+    for name in sizes.hard_negative_sounds:
+        for example in range(sizes.hard_negative_examples):
             sound = Heard(name, 6.0, max_s=2.5)
-            id_ = f"look-alike-sound-{slug(name)}-{example + 1}"
-            yield Clip(id_, (sound,), sizes.reference_codec, {"kind": "look-alike sound"}, note=name.replace("_", " "))
+            id_ = f"look-alike-sound-{slug(name)}-{example + 1}"  # the id seeds the committed clip
+            slices = {"kind": "hard negative sound"}
+            yield Clip(id_, (sound,), sizes.reference_codec, slices, note=name.replace("_", " "))
 
 
 def _no_speech(sizes: Sizes) -> Iterator[Clip]:

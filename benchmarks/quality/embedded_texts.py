@@ -25,7 +25,8 @@ GENRES: tuple[Genre, ...] = (
     "interview", "news", "audiobook", "sport", "cooking", "true crime", "history", "comedy", "medicine",
 )  # fmt: skip
 PLAIN_LINES = 4  # of a genre, at least: what the longest clips need around a line
-Kind = Literal["harmful", "look-alike", "plain"]
+Kind = Literal["harmful", "hard negative", "plain"]
+_ID_PREFIXES = {"harmful": "harmful", "hard negative": "look-alike"}  # ids seed the noise of the committed clips
 Words = Annotated[str, Field(pattern=r"^[^0-9|]+$")]  # digits have no one spelling to compare a transcript with
 
 
@@ -55,7 +56,7 @@ class _Strict(BaseModel):
 
 class _CategoryLines(_Strict):
     harmful: dict[Genre, Words]
-    lookalike: dict[Genre, Words]
+    hard_negative: dict[Genre, Words]
 
 
 class Sentence(_Strict):
@@ -109,7 +110,7 @@ class Texts:
     """Everything that the set may say."""
 
     harmful: tuple[Line, ...]  # by category, then genre
-    lookalikes: tuple[Line, ...]
+    hard_negatives: tuple[Line, ...]
     plain: tuple[Line, ...]  # by genre
     identity: Identity
     episodes: Mapping[str, Script]
@@ -123,7 +124,7 @@ def read_texts(data: Path = DATA) -> Texts:
     missing += [
         f"{category}, {kind}: no line for the genre {genre!r}"
         for category, kinds in lines.items()
-        for kind in ("harmful", "lookalike")
+        for kind in ("harmful", "hard_negative")
         for genre in GENRES
         if genre not in getattr(kinds, kind)
     ]
@@ -133,7 +134,7 @@ def read_texts(data: Path = DATA) -> Texts:
         raise TextsError(f"{data / 'plain.yaml'}: fewer than {PLAIN_LINES} lines for {', '.join(bare)}")
     return Texts(
         harmful=tuple(_own("harmful", lines)),
-        lookalikes=tuple(_own("look-alike", lines)),
+        hard_negatives=tuple(_own("hard negative", lines)),
         plain=tuple(
             Line(f"plain-{slug(genre)}-{at + 1}", (text,), "plain", (), genre, GENRES.index(genre) + at)
             for genre in GENRES
@@ -146,7 +147,7 @@ def read_texts(data: Path = DATA) -> Texts:
 
 def held_out_lines() -> list[Line]:
     """The lines that the text head was tested on and never trained on."""
-    kinds: dict[str, Kind] = {"harmful": "harmful", "lookalike": "look-alike", "benign": "plain"}
+    kinds: dict[str, Kind] = {"harmful": "harmful", "hard_negative": "hard negative", "benign": "plain"}
     return [
         Line(f"held-out-{number:04d}", line.parts, kinds[line.kind], tuple(sorted(line.labels)), None, number)
         for number, line in enumerate(read_test())
@@ -161,9 +162,9 @@ def slug(words: str) -> str:
 
 def _own(kind: Kind, lines: Mapping[Category, _CategoryLines]) -> Iterator[Line]:
     for row, category in enumerate(Category):
-        texts = lines[category].harmful if kind == "harmful" else lines[category].lookalike
+        texts = lines[category].harmful if kind == "harmful" else lines[category].hard_negative
         for column, genre in enumerate(GENRES):
-            id_ = f"{slug(kind)}-{slug(category)}-{slug(genre)}"
+            id_ = f"{_ID_PREFIXES[kind]}-{slug(category)}-{slug(genre)}"
             categories = (category,) if kind == "harmful" else ()
             yield Line(id_, (texts[genre],), kind, categories, genre, row + column)
 

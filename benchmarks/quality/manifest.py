@@ -3,11 +3,11 @@
     {"id": "threat-017", "audio": "audio/threat-017.opus", "transcript": "i will find you",
      "labels": [{"category": "violence_threat", "start_s": 0.4, "end_s": 1.6}],
      "slices": {"sex": "female", "accent": "en-gb", "snr": "10 dB", "kind": "harmful"}}
-    {"id": "film-003", "text": "we shoot the film on friday", "labels": [], "slices": {"kind": "look-alike"}}
+    {"id": "film-003", "text": "we shoot the film on friday", "labels": [], "slices": {"kind": "hard negative"}}
 
 Slices are free: whatever keys the items carry, the report compares their values. Three keys mean something by
-themselves: `kind`, whose values "look-alike" (words) and "look-alike sound" mark harmless items that resemble harmful
-ones, and `identity_sentence` with `identity_term`, which name a fixed sentence and the group that stands in it.
+themselves: `kind`, whose values "hard negative" (words) and "hard negative sound" mark harmless items that resemble
+harmful ones, and `identity_sentence` with `identity_term`, which name a fixed sentence and the group that stands in it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category
 
 KIND = "kind"
-LOOKALIKE = "look-alike"
-LOOKALIKE_SOUND = "look-alike sound"
+HARD_NEGATIVE = "hard negative"
+HARD_NEGATIVE_SOUND = "hard negative sound"
 IDENTITY_SENTENCE = "identity_sentence"
 IDENTITY_TERM = "identity_term"
 

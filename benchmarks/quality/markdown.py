@@ -109,8 +109,8 @@ def _headline(report: Report) -> list[str]:
         ("word error rate", report.wer),
         ("words heard where nobody speaks", report.hallucinated),
         ("clean items flagged", report.clean_flagged),
-        ("look-alikes flagged", report.lookalikes_flagged),
-        ("look-alike sounds flagged", report.lookalike_sounds_flagged),
+        ("hard negatives flagged", report.hard_negatives_flagged),
+        ("hard negative sounds flagged", report.hard_negative_sounds_flagged),
         *(
             (f"expected calibration error, {kind}", one.error)
             for kind, one in report.calibration.items()

@@ -168,8 +168,8 @@ class Report(_Model):
     faults: tuple[ItemFault, ...]
     targets: tuple[Target, ...]
     clean_flagged: Measure
-    lookalikes_flagged: Measure
-    lookalike_sounds_flagged: Measure
+    hard_negatives_flagged: Measure
+    hard_negative_sounds_flagged: Measure
     calibration: dict[str, Calibration]  # speech, sound
     confusion: tuple[ConfusionRow, ...]
     decisions: tuple[DecisionRow, ...]

@@ -238,8 +238,8 @@ def _summarise(report: Report, console: Console) -> None:
     lines = [
         ("word error rate", report.wer),
         ("clean items flagged", report.clean_flagged),
-        ("look-alikes flagged", report.lookalikes_flagged),
-        ("look-alike sounds flagged", report.lookalike_sounds_flagged),
+        ("hard negatives flagged", report.hard_negatives_flagged),
+        ("hard negative sounds flagged", report.hard_negative_sounds_flagged),
         ("words heard where nobody speaks", report.hallucinated),
     ]
     for name, measure in lines:

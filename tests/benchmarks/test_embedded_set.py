@@ -126,7 +126,7 @@ def test_every_category_event_and_slice_stands_in_the_committed_set() -> None:
     for name in WITHIN_LINES:
         assert len(values[name]) >= 2, name
         assert min(values[name].values()) >= 3, name
-    assert {"harmful", "look-alike", "plain", "look-alike sound", "no speech"} <= set(values["kind"])
+    assert {"harmful", "hard negative", "plain", "hard negative sound", "no speech"} <= set(values["kind"])
     assert all(item.labels for item in audio_items() if item.slices["kind"] in ("harmful", "harmful sound"))
     wordless = [item for item in audio_items() if item.slices["kind"] == "no speech"]
     assert len(wordless) >= 5
@@ -214,7 +214,7 @@ def test_identity_sentences_differ_in_the_group_alone() -> None:
 def test_no_text_stands_in_the_training_data() -> None:
     trained = {line.text for line in read_train()}
     own = texts()
-    said = [line.text for line in (*own.harmful, *own.lookalikes, *own.plain)]
+    said = [line.text for line in (*own.harmful, *own.hard_negatives, *own.plain)]
     said += [turn.host or turn.guest or "" for script in own.episodes.values() for turn in script.lines]
     said += [item.text or "" for item in identity_items(own.identity)]
     assert [text for text in said if text and normalise(text) in trained] == []

@@ -43,7 +43,7 @@ def small(tmp_path_factory):
     items = [
         Item(id="episode", audio="episode.mp3", transcript="today", labels=(Label(category="hate"),)),
         Item(id="threat", text=THREAT, labels=(Label(category="violence_threat"),)),
-        Item(id="film", text="we shoot the film on friday", slices={"kind": "look-alike"}),
+        Item(id="film", text="we shoot the film on friday", slices={"kind": "hard negative"}),
         Item(id="bad", audio="bad.mp3", transcript="never"),
         Item(id="missing", audio="missing.mp3", transcript="never"),
     ]
@@ -100,7 +100,7 @@ def test_bad_items_are_named_and_the_others_are_measured(small_run):
     report = json.loads((out / REPORT).read_text())
     assert report["figures"]["errors"] == 2
     assert report["figures"]["recall.violence_threat"] == 1.0
-    assert report["lookalikes_flagged"]["value"] == 0.0
+    assert report["hard_negatives_flagged"]["value"] == 0.0
 
 
 def test_the_verdict_is_the_one_that_a_scan_gives_and_scores_come_with_it(small_run, client):

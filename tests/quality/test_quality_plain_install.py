@@ -70,7 +70,7 @@ def test_every_judge_and_report_can_be_imported() -> None:
 def test_a_model_is_measured_and_thresholds_are_proposed(tmp_path) -> None:
     items = [
         Item(id="threat", text="i will find you and i will kill you", labels=(Label(category="violence_threat"),)),
-        Item(id="film", text="we shoot the film on friday", slices={"kind": "look-alike"}),
+        Item(id="film", text="we shoot the film on friday", slices={"kind": "hard negative"}),
     ]
     write(items, tmp_path / "texts.jsonl")
     out = tmp_path / "out"

@@ -119,12 +119,12 @@ def test_a_slice_of_very_few_is_never_the_best_one(tmp_path):
     assert gaps["normal"] is None
 
 
-def test_lookalikes_are_counted_by_their_kind(tmp_path):
-    words = [result(f"l{n}", {}, {"hate": 0.9 if n == 0 else 0.1}, slices={"kind": "look-alike"}) for n in range(4)]
-    sound = result("door", {}, events=(("gunshot", 1.0, 1.2, 0.7),), slices={"kind": "look-alike sound"})
+def test_hard_negatives_are_counted_by_their_kind(tmp_path):
+    words = [result(f"l{n}", {}, {"hate": 0.9 if n == 0 else 0.1}, slices={"kind": "hard negative"}) for n in range(4)]
+    sound = result("door", {}, events=(("gunshot", 1.0, 1.2, 0.7),), slices={"kind": "hard negative sound"})
     made = report(tmp_path, [*words, sound])
-    assert made.lookalikes_flagged.value == 0.25
-    assert made.lookalike_sounds_flagged.value == 1.0
+    assert made.hard_negatives_flagged.value == 0.25
+    assert made.hard_negative_sounds_flagged.value == 1.0
     assert made.slices[0].values[0].false_positive_gap is None  # kinds are not to be compared
 
 

@@ -11,7 +11,7 @@ from training.acoustic_safety import held_out
 from training.acoustic_safety.channel import CODECS, Chain, codec_round_trip, record
 from training.acoustic_safety.scenes import Pool, SceneOptions, TrueSpan, audible_spans, joined, make_scene
 from training.acoustic_safety.sounds import EVENTS as EVENT_SOUNDS
-from training.acoustic_safety.sounds import LOOKALIKES, SAMPLE_RATE, SOUNDS, explosion, gunshot
+from training.acoustic_safety.sounds import HARD_NEGATIVES, SAMPLE_RATE, SOUNDS, explosion, gunshot
 from training.espeak import SpeechError, Voice, say
 
 
@@ -40,11 +40,11 @@ def test_a_held_out_kind_is_another_sound_at_half_scale(name: str) -> None:
     assert len(sound) != len(known) or not np.allclose(sound, known)
 
 
-def test_the_lookalikes_cover_what_is_mistaken_for_events() -> None:
+def test_the_hard_negatives_cover_what_is_mistaken_for_events() -> None:
     wanted = {"fireworks", "door_slam", "hand_clap", "dog_bark", "laughter", "typing", "rain", "cheering", "engine"}
-    assert wanted <= set(LOOKALIKES)
+    assert wanted <= set(HARD_NEGATIVES)
     assert "drums" in SOUNDS
-    assert not set(LOOKALIKES) & set(EVENT_SOUNDS)
+    assert not set(HARD_NEGATIVES) & set(EVENT_SOUNDS)
 
 
 def low_share(sound: np.ndarray) -> float:
@@ -139,7 +139,7 @@ def test_a_masked_sound_has_no_span_and_a_loud_one_lies_where_it_was_put() -> No
 
 def test_scenes_repeat_with_their_seed_and_label_what_they_contain() -> None:
     options = SceneOptions(
-        duration_s=5.12, event_odds=1.0, backgrounds=(("noise", 1.0),), cut_odds=0.0, lookalike_odds=0
+        duration_s=5.12, event_odds=1.0, backgrounds=(("noise", 1.0),), cut_odds=0.0, hard_negative_odds=0
     )
     scene, again = (make_scene(np.random.default_rng(5), Pool(), options) for _ in range(2))
     assert np.array_equal(scene.waveform, again.waveform)

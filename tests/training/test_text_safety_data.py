@@ -22,7 +22,7 @@ def test_each_category_has_enough_of_both_kinds_to_learn_from() -> None:
     counts = Counter((line.category, line.kind) for line in TRAIN)
     for category in Category:
         assert counts[category, "harmful"] >= 300, category
-        assert counts[category, "lookalike"] >= 300, category
+        assert counts[category, "hard_negative"] >= 300, category
     assert counts["benign", "benign"] >= 700
 
 
@@ -30,14 +30,14 @@ def test_each_category_has_many_lines_that_somebody_wrote() -> None:
     counts = Counter((line.category, line.kind) for line in TRAIN if line.by_hand)
     for category in Category:
         assert counts[category, "harmful"] >= 95, category
-        assert counts[category, "lookalike"] >= 100, category
+        assert counts[category, "hard_negative"] >= 100, category
 
 
 def test_each_category_has_enough_of_both_kinds_to_be_measured_on() -> None:
     counts = Counter((line.category, line.kind) for line in TEST)
     for category in Category:
         assert counts[category, "harmful"] >= 58, category
-        assert counts[category, "lookalike"] >= 58, category
+        assert counts[category, "hard_negative"] >= 58, category
     assert counts["benign", "benign"] >= 100
 
 
@@ -63,7 +63,7 @@ def test_slots_and_templates_fit_together() -> None:
         content = yaml.safe_load(path.read_text())
         if "category" in content:
             assert content["category"] == path.stem
-            templates = content["harmful"]["templates"] + content["lookalike"]["templates"]
+            templates = content["harmful"]["templates"] + content["hard_negative"]["templates"]
         else:
             templates = content.get("templates", [])
         used = {name for template in templates for name in _slots(template)}
@@ -110,7 +110,7 @@ def test_enough_training_lines_were_transcribed_to_learn_from() -> None:
     known = heard_lines(TRAIN)
     assert len(known) >= 800
     assert confusions(TRAIN, known).heard
-    assert {line.kind for line in known.values()} == {"harmful", "lookalike", "benign"}
+    assert {line.kind for line in known.values()} == {"harmful", "hard_negative", "benign"}
 
 
 def test_no_held_out_transcript_stands_among_those_to_learn_from() -> None:

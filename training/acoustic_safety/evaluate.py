@@ -5,7 +5,7 @@ Other random draws than training's, and speech by voices and languages kept out 
 
   events      mixtures at 0 to 20 dB: precision, recall and F1 of each event, by level, and what was taken for what
   held_out    the same with event kinds, halls and a codec (Opus) that training never had
-  lookalikes  harmless sounds, one a clip: how many raise an event
+  hard_negatives  harmless sounds, one a clip: how many raise an event
   speech      false events an hour of plain speech; music, of plain music
   silence     whether near-silence is found
 
@@ -38,7 +38,7 @@ from training.acoustic_safety.dsp import SAMPLE_RATE, Audio, Rng
 from training.acoustic_safety.metrics import Scores, overlap
 from training.acoustic_safety.music import arrangement
 from training.acoustic_safety.scenes import Pool, Scene, SceneOptions, TrueSpan, joined, make_scene
-from training.acoustic_safety.sounds import LOOKALIKES, SOUNDS
+from training.acoustic_safety.sounds import HARD_NEGATIVES, SOUNDS
 from training.acoustic_safety.speech import held_out_speech
 
 LEAST_SNR_DB = 0.0
@@ -175,9 +175,9 @@ def held_out_kinds(classifier: EmbeddedAcousticClassifier, seed: int, windows: i
     }
 
 
-def lookalike_rate(classifier: EmbeddedAcousticClassifier, rng: Rng, each: int) -> Report:
-    """Share of look-alikes, one a clip through a random recording chain, on which any safety event fires."""
-    names = [*LOOKALIKES, "drums", "singing"]
+def hard_negative_rate(classifier: EmbeddedAcousticClassifier, rng: Rng, each: int) -> Report:
+    """Share of hard negatives, one a clip through a random recording chain, on which any safety event fires."""
+    names = [*HARD_NEGATIVES, "drums", "singing"]
     fired: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for name in names:
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=777, help="any but training's 2026 (%(default)s)")
     parser.add_argument("--windows", type=int, default=150, help="30 s mixtures (%(default)s)")
     parser.add_argument("--held-out-windows", type=int, default=45, help="of each held-out slice (%(default)s)")
-    parser.add_argument("--lookalikes", type=int, default=10, help="clips of each look-alike (%(default)s)")
+    parser.add_argument("--hard-negatives", type=int, default=10, help="clips of each hard negative (%(default)s)")
     parser.add_argument("--speech-hours", type=float, default=1.0, help="(%(default)s)")
     parser.add_argument("--music-hours", type=float, default=0.4, help="(%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
@@ -293,7 +293,7 @@ def main() -> None:
     parts = {
         "events": lambda: events_in_mixtures(classifier, rng(0), options.windows, evaluation_pool()),
         "held_out": lambda: held_out_kinds(classifier, options.seed, options.held_out_windows),
-        "lookalikes": lambda: lookalike_rate(classifier, rng(1), options.lookalikes),
+        "hard_negatives": lambda: hard_negative_rate(classifier, rng(1), options.hard_negatives),
         "speech": lambda: false_events(classifier, rng(2), forever(rng(3), False), options.speech_hours, "speech"),
         "music": lambda: false_events(classifier, rng(4), forever(rng(5), True), options.music_hours, "music"),
         "silence": lambda: silence_share(classifier, rng(6)),

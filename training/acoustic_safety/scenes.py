@@ -1,4 +1,4 @@
-"""Mixtures with known contents: events and look-alikes over speech, music, noise or silence, then recorded."""
+"""Mixtures with known contents: events and hard negatives over speech, music, noise or silence, then recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aircheck.inference.acoustic_safety.network import FRAME_S, FRAME_SAMPLES
 from training.acoustic_safety.channel import CODECS, ROOM_T60_S, Chain, in_room, room_response
 from training.acoustic_safety.dsp import SAMPLE_RATE, Audio, Rng, add_at, coloured, n_samples, rms
 from training.acoustic_safety.sounds import EVENTS as EVENT_SOUNDS
-from training.acoustic_safety.sounds import LOOKALIKES, MUSIC, SOUNDS, SPEECH
+from training.acoustic_safety.sounds import HARD_NEGATIVES, MUSIC, SOUNDS, SPEECH
 
 SNR_DB = (-5.0, 20.0)
 FLOOR_RMS = 0.003  # what an event is measured against where nothing else sounds
@@ -36,7 +36,7 @@ class TrueSpan:
 
 @dataclass(frozen=True)
 class Scene:
-    """A recording and what is in it; `truth` holds the events and, for evaluation, the look-alikes too."""
+    """A recording and what is in it; `truth` holds the events and, for evaluation, the hard negatives too."""
 
     waveform: Audio
     truth: tuple[TrueSpan, ...]
@@ -169,8 +169,8 @@ class SceneOptions:
     )
     event_odds: float = 0.6  # scenes with at least one safety event
     most_events: int = 3
-    most_lookalikes: int = 4
-    lookalike_odds: float = 0.5
+    most_hard_negatives: int = 4
+    hard_negative_odds: float = 0.5
     snr_db: tuple[float, float] = SNR_DB
     begun_odds: float = 0.06  # a sound that began before the scene, as windows of an episode cut them
     cut_odds: float = 0.12  # the clip ends early and zeros follow, as in a padded window
@@ -185,9 +185,9 @@ def _foreground(rng: Rng, options: SceneOptions) -> list[str]:
     names: list[str] = []
     if rng.random() < options.event_odds:
         names += [str(name) for name in rng.choice(list(EVENT_SOUNDS), int(rng.integers(1, options.most_events + 1)))]
-    if rng.random() < options.lookalike_odds:
-        pool = [*LOOKALIKES, "drums", "singing"]
-        names += [str(name) for name in rng.choice(pool, int(rng.integers(1, options.most_lookalikes + 1)))]
+    if rng.random() < options.hard_negative_odds:
+        pool = [*HARD_NEGATIVES, "drums", "singing"]
+        names += [str(name) for name in rng.choice(pool, int(rng.integers(1, options.most_hard_negatives + 1)))]
     return names
 
 

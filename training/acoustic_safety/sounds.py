@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from training.acoustic_safety import lookalikes, music, voice
+from training.acoustic_safety import hard_negatives, music, voice
 from training.acoustic_safety.dsp import SAMPLE_RATE, Audio
 from training.acoustic_safety.events import explosion, glass_breaking, gunshot, scream, siren
 from training.acoustic_safety.speech import speech
@@ -34,48 +34,48 @@ MUSIC: Mapping[str, Sound] = {
     "singing": voice.singing,
 }
 
-LOOKALIKES: Mapping[str, Sound] = {
-    "alarm_beep": lookalikes.alarm_beep,
-    "applause": lookalikes.applause,
+HARD_NEGATIVES: Mapping[str, Sound] = {
+    "alarm_beep": hard_negatives.alarm_beep,
+    "applause": hard_negatives.applause,
     "babble": voice.babble,
     "baby_cry": voice.baby_cry,
-    "bird_song": lookalikes.bird_song,
-    "car_horn": lookalikes.car_horn,
+    "bird_song": hard_negatives.bird_song,
+    "car_horn": hard_negatives.car_horn,
     "cheering": voice.cheering,
     "cough": voice.cough,
-    "dishes": lookalikes.dishes,
-    "dog_bark": lookalikes.dog_bark,
-    "door_slam": lookalikes.door_slam,
-    "engine": lookalikes.engine,
-    "fireworks": lookalikes.fireworks,
-    "fireworks_crackle": lookalikes.fireworks_crackle,
-    "footsteps": lookalikes.footsteps,
-    "glissando": lookalikes.glissando,
-    "hammering": lookalikes.hammering,
-    "hand_clap": lookalikes.hand_clap,
-    "keys_jingle": lookalikes.keys_jingle,
-    "knocking": lookalikes.knocking,
+    "dishes": hard_negatives.dishes,
+    "dog_bark": hard_negatives.dog_bark,
+    "door_slam": hard_negatives.door_slam,
+    "engine": hard_negatives.engine,
+    "fireworks": hard_negatives.fireworks,
+    "fireworks_crackle": hard_negatives.fireworks_crackle,
+    "footsteps": hard_negatives.footsteps,
+    "glissando": hard_negatives.glissando,
+    "hammering": hard_negatives.hammering,
+    "hand_clap": hard_negatives.hand_clap,
+    "keys_jingle": hard_negatives.keys_jingle,
+    "knocking": hard_negatives.knocking,
     "laughter": voice.laughter,
-    "microphone_thump": lookalikes.microphone_thump,
-    "noise_sweep": lookalikes.noise_sweep,
-    "paper_rustle": lookalikes.paper_rustle,
-    "passing_rumble": lookalikes.passing_rumble,
-    "phone_ring": lookalikes.phone_ring,
+    "microphone_thump": hard_negatives.microphone_thump,
+    "noise_sweep": hard_negatives.noise_sweep,
+    "paper_rustle": hard_negatives.paper_rustle,
+    "passing_rumble": hard_negatives.passing_rumble,
+    "phone_ring": hard_negatives.phone_ring,
     "plosive": voice.plosive,
-    "rain": lookalikes.rain,
+    "rain": hard_negatives.rain,
     "shout": voice.shout,
-    "squeal": lookalikes.squeal,
-    "thunder": lookalikes.thunder,
-    "typing": lookalikes.typing,
-    "whistle": lookalikes.whistle,
-    "wind": lookalikes.wind,
+    "squeal": hard_negatives.squeal,
+    "thunder": hard_negatives.thunder,
+    "typing": hard_negatives.typing,
+    "whistle": hard_negatives.whistle,
+    "wind": hard_negatives.wind,
 }
 
-SOUNDS: Mapping[str, Sound] = {**EVENTS, **SPEECH, **MUSIC, **LOOKALIKES}
+SOUNDS: Mapping[str, Sound] = {**EVENTS, **SPEECH, **MUSIC, **HARD_NEGATIVES}
 
 __all__ = [
     "EVENTS",
-    "LOOKALIKES",
+    "HARD_NEGATIVES",
     "MUSIC",
     "SAMPLE_RATE",
     "SOUNDS",

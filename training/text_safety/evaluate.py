@@ -37,7 +37,7 @@ SEED = 2
 
 @dataclass(frozen=True)
 class CategoryFigures:
-    """How one category is found. Its calm lines are all look-alikes and plain talk, of whatever file."""
+    """How one category is found. Its calm lines are all hard negatives and plain talk, of whatever file."""
 
     recall_at_1_fpr: float  # share of its harmful lines above the score that 1 % of the calm lines exceed
     score_at_1_fpr: float  # that score
@@ -49,13 +49,13 @@ class CategoryFigures:
 class Figures:
     """Results on one version of the held-out lines. Rates are shares in [0, 1].
 
-    `lookalikes`, `benign`: shares of such lines with any category at or above REVIEW. `calibration_error`: expected
+    `hard_negatives`, `benign`: shares of such lines with any category at or above REVIEW. `calibration_error`: expected
     calibration error over ten equal bins of all scores whose truth is known.
     """
 
     lines: int
     categories: dict[Category, CategoryFigures]
-    lookalikes: float
+    hard_negatives: float
     benign: float
     calibration_error: float
 
@@ -116,7 +116,7 @@ def figures(lines: Sequence[Line], scores: np.ndarray) -> Figures:
             category: _category(scores[[category in line.labels for line in lines], column], scores[calm, column])
             for column, category in enumerate(Category)
         },
-        _flagged(lines, scores, "lookalike"),
+        _flagged(lines, scores, "hard_negative"),
         _flagged(lines, scores, "benign"),
         _ece(lines, scores),
     )
@@ -153,7 +153,7 @@ def _ece(lines: Sequence[Line], scores: np.ndarray) -> float:
 
 
 def localisation(classifier: TextClassifier, lines: Sequence[Line], seed: int = SEED) -> float:
-    """Share of benign and look-alike segments at or above REVIEW only because a harmful segment stands beside them."""
+    """Share of segments without harm at or above REVIEW only because a harmful segment stands beside them."""
     rng = random.Random(seed)
     harmful = [line.text for line in lines if line.kind == "harmful"]
     calm = [line.text for line in lines if line.kind != "harmful" and len(line.parts) == 1]
@@ -229,7 +229,8 @@ def as_markdown(report: Report) -> str:
             "",
             "| what | clean | heard |",
             "|---|---|---|",
-            f"| look-alikes at or above {REVIEW} in any category | {clean.lookalikes:.1%} | {said.lookalikes:.1%} |",
+            f"| hard negatives at or above {REVIEW} in any category "
+            f"| {clean.hard_negatives:.1%} | {said.hard_negatives:.1%} |",
             f"| plain talk at or above {REVIEW} | {clean.benign:.1%} | {said.benign:.1%} |",
             f"| expected calibration error | {clean.calibration_error:.4f} | {said.calibration_error:.4f} |",
             "",

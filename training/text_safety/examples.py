@@ -36,9 +36,9 @@ RELATED: dict[Category, tuple[Category, ...]] = {
 }
 
 VIEWS_BY_HAND = 2  # times that a line written by hand is shown, each time among other neighbours; others once
-CUT = {"harmful": 0.4, "lookalike": 0.3, "benign": 0.1}  # share of lines that are also shown cut in two
+CUT = {"harmful": 0.4, "hard_negative": 0.3, "benign": 0.1}  # share of lines that are also shown cut in two
 SHORTEST_HALF = 3  # words
-NEIGHBOURS = {"none": 0.45, "benign": 0.35, "lookalike": 0.08, "harmful": 0.12}
+NEIGHBOURS = {"none": 0.45, "benign": 0.35, "hard_negative": 0.08, "harmful": 0.12}
 HEARD_BADLY = 0.5  # share of segments with simulated recognition errors
 MOST_ERRORS = 0.35  # of words, in such a segment
 

@@ -20,10 +20,10 @@ SMOOTHING = 0.02
 """Targets are SMOOTHING/2 and 1 - SMOOTHING/2: some labels are wrong, and no line deserves certainty."""
 
 FALSE_RATE = 0.02
-"""Share of the unseen look-alikes written by hand that may reach REVIEW in any category.
+"""Share of the unseen hard negatives written by hand that may reach REVIEW in any category.
 
 Platt's offsets are lowered together until it holds. Real talk holds far less harm than the training data, so
-probabilities that are right there are too high in use; and half of these look-alikes hold recognition errors.
+probabilities that are right there are too high in use; and half of these hard negatives hold recognition errors.
 """
 REVIEW = 0.5
 
@@ -33,7 +33,7 @@ class Table:
     """What is learned from: `vectors` [examples, 2 * FEATURES], `targets` and `weights` [examples, categories].
 
     A weight of 0 means that nothing is said about that category there. `groups` keeps alike examples together.
-    `hard` [examples] marks the look-alikes written by hand.
+    `hard` [examples] marks the hard negatives written by hand.
     """
 
     vectors: torch.Tensor

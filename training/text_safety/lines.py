@@ -1,8 +1,8 @@
 """Reads the policy examples under `data/` and expands their template grammars, always to the same lines.
 
-A training file holds, for one category, `harmful` and `lookalike` examples: `lines` (by hand), `split` (by hand, "|"
-cuts them into two segments) and `templates` with `slots`. `benign.yaml` holds plain talk, `frames.yaml` ways to speak
-about something harmful. A test file holds lines only. The README beside this file says how to extend them.
+A training file holds, for one category, `harmful` and `hard_negative` examples: `lines` (by hand), `split` (by hand,
+"|" cuts them into two segments) and `templates` with `slots`. `benign.yaml` holds plain talk, `frames.yaml` ways to
+speak about something harmful. A test file holds lines only. The README beside this file says how to extend them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ MAX_WORDS = 32
 
 EXPANSIONS = 22  # lines drawn from each template of a category
 BENIGN_EXPANSIONS = 30  # lines drawn from each template of benign.yaml
-FRAMED = 64  # look-alikes made for each category by framing its harmful lines
+FRAMED = 64  # hard negatives made for each category by framing its harmful lines
 
-Kind = Literal["harmful", "lookalike", "benign"]
+Kind = Literal["harmful", "hard_negative", "benign"]
+_SEEDS = {"harmful": "harmful", "hard_negative": "lookalike"}  # other words here would draw other training lines
 _ALSO = re.compile(r"\s+\+([a-z_]+)$")
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -40,7 +41,7 @@ class DataError(ValueError):
 class Line:
     """A normalised example: one segment, or two when it is split; `labels` is empty unless it is harmful.
 
-    `category` is the file it stands in ("benign" for plain talk), so a look-alike has one as well. `source` is the
+    `category` is the file it stands in ("benign" for plain talk), so a hard negative has one as well. `source` is the
     template it was made from, or its own text: lines of one source are alike, so a fair split keeps them together.
     """
 
@@ -61,7 +62,7 @@ class Line:
 
 
 def read_train(data: Path = DATA) -> list[Line]:
-    """Every training line: by hand, from templates, and harmful lines framed into look-alikes. No text twice."""
+    """Every training line: by hand, from templates, and harmful lines framed into hard negatives. No text twice."""
     frames = _read(data / "train" / "frames.yaml")
     made: list[Line] = []
     for category in Category:
@@ -84,8 +85,8 @@ def read_test(data: Path = DATA) -> list[Line]:
     for category in Category:
         path = data / "test" / f"{category}.yaml"
         content = _read(path)
-        for key, kind in (("harmful", "harmful"), ("lookalike", "lookalike")):
-            for text in content[key] + content[f"split_{key}"]:
+        for kind in ("harmful", "hard_negative"):
+            for text in content[kind] + content[f"split_{kind}"]:
                 made.append(_line(text, kind, category.value, path))
     path = data / "test" / "benign.yaml"
     made += [_line(text, "benign", "benign", path) for text in _read(path)["lines"]]
@@ -110,9 +111,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _category_lines(content: dict[str, Any], category: Category, path: Path) -> Iterator[Line]:
     if content["category"] != category.value:
         raise DataError(f"{path.name}: says category '{content['category']}'; rename the file or the category")
-    for kind in ("harmful", "lookalike"):
+    for kind in ("harmful", "hard_negative"):
         part = content[kind]
-        expanded = _expand_all(part["templates"], content["slots"], EXPANSIONS, f"{category}/{kind}")
+        expanded = _expand_all(part["templates"], content["slots"], EXPANSIONS, f"{category}/{_SEEDS[kind]}")
         for text in part["lines"] + part["split"]:
             yield _line(text, kind, category.value, path)
         for text, template in expanded:
@@ -152,14 +153,14 @@ def _expand(template: str, slots: dict[str, list[str]], count: int, seed: str) -
 
 
 def _framed(harmful: Sequence[Line], frames: dict[str, Any], category: Category) -> list[Line]:
-    """Harmful lines reported, condemned or quoted from fiction: look-alikes, in one segment or in two."""
+    """Harmful lines reported, condemned or quoted from fiction: hard negatives, in one segment or in two."""
     rng = random.Random(f"frames/{category}")
     made = []
     for core in rng.sample(list(harmful), min(FRAMED, len(harmful))):
         frame = rng.choice(frames["reported"] if rng.random() < 0.7 else frames["reported_split"])
         parts = tuple(normalise(part) for part in frame.format(core=core.text).split("|"))
         if len(" ".join(parts).split()) <= MAX_WORDS:
-            made.append(replace(core, parts=parts, kind="lookalike", labels=frozenset()))
+            made.append(replace(core, parts=parts, kind="hard_negative", labels=frozenset()))
     return made
 
 

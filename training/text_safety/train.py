@@ -59,7 +59,7 @@ def table(examples: Sequence[Example], vectors: torch.Tensor) -> Table:
         targets=torch.tensor([[float(category in item.labels) for category in Category] for item in examples]),
         weights=torch.tensor([[float(category not in item.unsaid) for category in Category] for item in examples]),
         groups=tuple(item.line.source for item in examples),
-        hard=torch.tensor([item.line.kind == "lookalike" and item.line.by_hand for item in examples]),
+        hard=torch.tensor([item.line.kind == "hard_negative" and item.line.by_hand for item in examples]),
     )
 
 

@@ -23,7 +23,7 @@ from aircheck.inference.acoustic_safety.classifier import WINDOW_SAMPLES
 from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, EmbeddedAcousticClassifier
 from training.acoustic_safety.dsp import rms
 from training.acoustic_safety.music import arrangement
-from training.acoustic_safety.sounds import LOOKALIKES, SAMPLE_RATE, SOUNDS
+from training.acoustic_safety.sounds import HARD_NEGATIVES, SAMPLE_RATE, SOUNDS
 from training.espeak import Voice, say
 
 CPU = torch.device("cpu")
@@ -101,8 +101,8 @@ def test_music_is_music_and_raises_no_safety_event(classifier: EmbeddedAcousticC
     assert music_s > 0.8 * 20.0 * len(tracks)
 
 
-def test_lookalikes_seldom_fire(classifier: EmbeddedAcousticClassifier) -> None:
-    sounds = [make(np.random.default_rng([11, seed])) for make in LOOKALIKES.values() for seed in range(2)]
+def test_hard_negatives_seldom_fire(classifier: EmbeddedAcousticClassifier) -> None:
+    sounds = [make(np.random.default_rng([11, seed])) for make in HARD_NEGATIVES.values() for seed in range(2)]
     found = classifier.detect(np.stack([window(s) for s in sounds]), [len(s) / SAMPLE_RATE for s in sounds])
     fired = [f.spans for f in found if any(span.event in SAFETY_EVENTS for span in f.spans)]
     assert len(fired) <= 0.1 * len(sounds), fired

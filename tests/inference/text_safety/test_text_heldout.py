@@ -34,7 +34,7 @@ def test_harm_is_ranked_above_look_alikes(report: Report) -> None:
 
 def test_the_review_threshold_finds_harm_and_spares_look_alikes(report: Report) -> None:
     assert report.clean.macro_recall >= 0.44
-    assert report.clean.lookalikes <= 0.03
+    assert report.clean.hard_negatives <= 0.03
     assert report.clean.benign <= 0.02
 
 
@@ -45,7 +45,7 @@ def test_scores_are_calibrated(report: Report) -> None:
 
 def test_transcripts_cost_only_so_much(report: Report) -> None:
     assert report.heard.macro_recall_at_1_fpr >= 0.40
-    assert report.heard.lookalikes <= 0.03
+    assert report.heard.hard_negatives <= 0.03
 
 
 def test_a_calm_segment_is_not_blamed_for_its_neighbour(report: Report) -> None:
