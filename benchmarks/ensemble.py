@@ -52,15 +52,15 @@ def main() -> None:
                 client.scan_clip(clip)
             before, cpu_before = counts(server), cpu_seconds(server)
             console.print(f"measuring for {seconds:g} s with {in_flight} clips in flight")
-            judged_s, count, took_s = _load(client, clips, seconds, in_flight)
+            checked_s, count, took_s = _load(client, clips, seconds, in_flight)
             after, cpu_after = counts(server), cpu_seconds(server)
         memory = resident_mib(server)
     report = {
         "conditions": _conditions(server.settings, options.recording, seconds, in_flight),
         "ready_s": round(ready_s, 2),
-        "audio_seconds_per_second": round(judged_s / took_s, 2),
+        "audio_seconds_per_second": round(checked_s / took_s, 2),
         "clips_per_second": round(count / took_s, 2),
-        "mean_clip_s": round(judged_s / count, 2),
+        "mean_clip_s": round(checked_s / count, 2),
         "cpu_ms_per_clip": {name: round((cpu_after[name] - cpu_before[name]) / count * 1e3, 1) for name in cpu_after},
         "mean_batch": mean_batches(before, after),
         "resident_memory_mib": {name: round(mib) for name, mib in memory.items()},
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _load(client: AircheckClient, clips: list[bytes], seconds: float, in_flight: int) -> tuple[float, int, float]:
-    """(audio seconds judged, clips judged, wall seconds) with `in_flight` threads that each keep one clip under way."""
+    """(audio seconds checked, clips checked, wall seconds) with `in_flight` threads, each with one clip under way."""
     started = time.monotonic()
 
     def work(first: int) -> list[float]:

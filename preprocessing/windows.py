@@ -17,7 +17,7 @@ from preprocessing.wave_file import wave_bytes
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of the recording that the models judge as one clip."""
+    """A stretch of the recording that the models take as one clip."""
 
     start_s: float
     samples: np.ndarray  # fp32 [samples], 16 kHz mono

@@ -72,17 +72,17 @@ def answer(speech: Speech, language: str, has_words: bool = True) -> Verdict:
 def models(*speeches: Speech | None) -> Callable[[bytes, str], Verdict]:
     """Window n holds speeches[n]; the last is repeated, and None is silence."""
 
-    def judge(wave: bytes, language: str) -> Verdict:
+    def check(wave: bytes, language: str) -> Verdict:
         speech = speeches[min(WAVES.index(wave), len(speeches) - 1)]
         return answer(speech or ("cy", 0.4, 1.0), language, has_words=speech is not None)
 
-    return judge
+    return check
 
 
-def run(judge: Callable[[bytes, str], Verdict], parallel: int = 4, language: str = "") -> list[Verdict]:
+def run(check: Callable[[bytes, str], Verdict], parallel: int = 4, language: str = "") -> list[Verdict]:
     terms = Terms(LIMITS, WINDOW_S, parallel, RULES.coverage, language)
     with ThreadPoolExecutor(parallel) as pool:
-        return list(scan(RECORDING, judge, pool, terms))
+        return list(scan(RECORDING, check, pool, terms))
 
 
 ENGLISH, SPANISH = ("en", 0.95, 20.0), ("es", 0.95, 20.0)
@@ -127,11 +127,11 @@ def test_the_verdicts_depend_neither_on_the_load_nor_on_what_is_in_flight() -> N
     def slowed(seed: int) -> Callable[[bytes, str], Verdict]:
         waits = random.Random(seed)
 
-        def judge(wave: bytes, language: str) -> Verdict:
+        def check(wave: bytes, language: str) -> Verdict:
             time.sleep(waits.random() / 50)
             return speeches(wave, language)
 
-        return judge
+        return check
 
     alone = [verdict.model_dump_json() for verdict in run(speeches, parallel=1)]
     for seed in range(4):
@@ -140,11 +140,11 @@ def test_the_verdicts_depend_neither_on_the_load_nor_on_what_is_in_flight() -> N
 
 def test_a_window_is_sent_again_only_if_its_language_changes() -> None:
     sent: Counter[bytes] = Counter()
-    judge = models(ENGLISH)
+    check = models(ENGLISH)
 
     def counted(wave: bytes, language: str) -> Verdict:
         sent[wave] += 1
-        return judge(wave, language)
+        return check(wave, language)
 
     run(counted)
     assert set(sent.values()) == {1}
@@ -164,13 +164,13 @@ def test_words_are_in_the_recordings_time() -> None:
 def test_a_window_that_is_refused_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(episode, "FIRST_WAIT_S", 0.001)
     tries: Counter[bytes] = Counter()
-    judge = models(ENGLISH)
+    check = models(ENGLISH)
 
     def busy(wave: bytes, language: str) -> Verdict:
         tries[wave] += 1
         if tries[wave] <= 3:
             raise BusyError("256 windows wait")
-        return judge(wave, language)
+        return check(wave, language)
 
     assert run(busy)[-1].scope == "episode"
     assert set(tries.values()) == {4}
@@ -191,11 +191,11 @@ def test_what_could_not_be_decoded_is_reviewed() -> None:
     middle = len(damaged) // 2
     damaged[middle : middle + len(damaged) // 10] = bytes(len(damaged) // 10)  # about 4 s of packets
 
-    def judge(wave: bytes, language: str) -> Verdict:
+    def check(wave: bytes, language: str) -> Verdict:
         return answer(ENGLISH, language)
 
     with ThreadPoolExecutor(2) as pool:
-        *_, whole = scan(bytes(damaged), judge, pool, Terms(LIMITS, WINDOW_S, 2, RULES.coverage))
+        *_, whole = scan(bytes(damaged), check, pool, Terms(LIMITS, WINDOW_S, 2, RULES.coverage))
     assert whole.coverage.undecoded_s > 1.0
     assert whole.action is Action.REVIEW
     assert [item.kind for item in whole.unchecked] == ["undecoded"]

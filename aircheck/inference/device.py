@@ -60,6 +60,6 @@ def side_threads(setting: int, device: torch.device) -> int:
     """CPU threads for a model beside Whisper: the setting, or for 0 one per eight cores, or all of them beside a GPU.
 
     On a CPU none needs more than an eighth of Whisper's time, and threads that wait for each other on busy cores are
-    lost to all: with one thread each instead of two, two cores judged 1.1 times as many windows.
+    lost to all: with one thread each instead of two, two cores classified 1.1 times as many windows.
     """
     return setting or -(-cpu_threads(0) // (8 if device.type == "cpu" else 1))

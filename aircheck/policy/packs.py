@@ -79,7 +79,7 @@ def _rising(levels: tuple[Level, ...]) -> tuple[Level, ...]:
         if upper.severity < lower.severity:
             raise ValueError(
                 f"severity falls from {lower.severity} to {upper.severity} at score {upper.score}; "
-                "a higher score must not be judged milder"
+                "a higher score must not get a milder severity"
             )
         if upper.action < lower.action:
             raise ValueError(

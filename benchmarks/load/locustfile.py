@@ -1,4 +1,4 @@
-"""Locust: how many seconds of audio a second the server judges under a given number of uploaders.
+"""Locust: how many seconds of audio a second the server checks under a given number of uploaders.
 
     aircheck serve                                                     # in one terminal
     locust -f benchmarks/load/locustfile.py --headless --users 8 --run-time 30s --host 127.0.0.1:8001
@@ -30,7 +30,7 @@ from benchmarks.clips import sample_clips  # noqa: E402 (likewise)
 DEFAULT_RUN_S, LONGEST_RUN_S = 60, 3600
 SAMPLE = Path(__file__).parents[2] / "samples" / "episode.mp3"
 
-_judged_s = 0.0
+_checked_s = 0.0
 _started = 0.0
 
 
@@ -48,14 +48,14 @@ class Uploader(User):
     @task
     def scan_clip(self) -> None:
         """One call of the ensemble `audio_safety`."""
-        global _judged_s
+        global _checked_s
         clip = random.choice(_clips)
         started = time.perf_counter()
         failure: AircheckError | None = None
         verdict: Verdict | None = None
         try:
             verdict = self.client.scan_clip(clip)
-            _judged_s += verdict.duration_s
+            _checked_s += verdict.duration_s
         except AircheckError as error:
             failure = error
         self.environment.events.request.fire(
@@ -73,7 +73,7 @@ _clips: list[bytes] = []
 
 @events.test_start.add_listener
 def _begin(environment: Environment, **_: Any) -> None:
-    global _judged_s, _started
+    global _checked_s, _started
     host = str(environment.host or Uploader.host)
     if not _is_loopback(host):
         raise SystemExit(f"{host} is not this machine: load goes to loopback alone (a tunnel can bring a server here)")
@@ -81,15 +81,15 @@ def _begin(environment: Environment, **_: Any) -> None:
     bounded_s = min(run_s, LONGEST_RUN_S)
     gevent.spawn_later(bounded_s, lambda: environment.runner.quit() if environment.runner else None)
     _clips[:] = sample_clips(SAMPLE)
-    _judged_s, _started = 0.0, time.perf_counter()
+    _checked_s, _started = 0.0, time.perf_counter()
 
 
 @events.test_stop.add_listener
 def _report(environment: Environment, **_: Any) -> None:
     took_s = time.perf_counter() - _started
     failures = environment.stats.total.num_failures
-    rate = _judged_s / took_s
-    print(f"audio seconds a second: {rate:.1f} ({_judged_s:.0f} s judged in {took_s:.1f} s, {failures} failures)")
+    rate = _checked_s / took_s
+    print(f"audio seconds a second: {rate:.1f} ({_checked_s:.0f} s checked in {took_s:.1f} s, {failures} failures)")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,1 +1,1 @@
-"""How well the system hears and judges: labelled items in, figures with intervals and a report out."""
+"""How well the system hears and decides: labelled items in, figures with intervals and a report out."""

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from benchmarks.quality.report import Miss
-from benchmarks.quality.server_judge import LIMITS
+from benchmarks.quality.server_scorer import LIMITS
 from preprocessing.decoding import DecodeReport, decode
 from preprocessing.errors import AudioError
 

@@ -163,7 +163,7 @@ def _hard_negatives(data: Scored, kind: str, targets: list[str]) -> Measure:
 
 
 def _share(data: Scored, mine: np.ndarray, hit: np.ndarray) -> Measure:
-    mine = mine & data.judged
+    mine = mine & data.has_verdict
     return ratio((mine & hit).astype(float), mine.astype(float), data.drawn)
 
 

@@ -66,7 +66,7 @@ def evaluate(
         typer.Option(rich_help_panel=_SERVER, envvar="AIRCHECK_TOKEN", show_envvar=True, help="The server's token."),
     ] = None,
 ) -> None:
-    """Measure how well the system hears and judges, on items whose truth you know.
+    """Measure how well the system hears and decides, on items whose truth you know.
 
     Writes report.html (one page, for people), report.json (for programs) and results.jsonl (every score). Interrupted,
     it goes on where it stopped when started again.

@@ -17,7 +17,7 @@ from aircheck.policy.packs import PolicyPack, load_pack
 from aircheck.settings import Settings
 from aircheck_client.schema import Context
 from benchmarks.quality.results import Conditions, ModelVersion, Through
-from benchmarks.quality.server_judge import Models
+from benchmarks.quality.server_scorer import Models
 
 EMBEDDED = "embedded"
 _DIGITS = 12

@@ -93,7 +93,7 @@ def make(out: Path, clips: Sequence[Clip], texts: Sequence[Item], console: Conso
 
 
 def _clear(out: Path) -> None:
-    """Delete the audio files that OUT's present manifest names; anything else in OUT is left alone."""
+    """Delete the audio files that OUT's present manifest names; anything else in OUT is kept."""
     path = out / "manifest.jsonl"
     if not path.exists():
         return

@@ -133,20 +133,20 @@ def _macros(report: Report) -> list[tuple[str, float, str]]:
 
 
 def _contents(report: Report, gate: bool, placed: bool) -> list[tuple[str, str]]:
-    judged = bool(report.targets)
+    has_targets = bool(report.targets)
     sections = [
         ("short", "In short", True),
         ("gate", "Bounds", gate),
-        ("targets", "Categories and sounds", judged),
-        ("calibration", "Calibration", judged),
+        ("targets", "Categories and sounds", has_targets),
+        ("calibration", "Calibration", has_targets),
         ("where", "Places", placed),
-        ("confusion", "Confusion", judged and bool(report.confusion)),
-        ("decisions", "Decisions", judged and bool(report.decisions)),
+        ("confusion", "Confusion", has_targets and bool(report.confusion)),
+        ("decisions", "Decisions", has_targets and bool(report.decisions)),
         ("slices", "Slices", bool(report.slices)),
         ("identity", "Identity", report.identity is not None),
         ("false-positives", "False alarms", bool(report.false_positives)),
         ("false-negatives", "Misses", bool(report.false_negatives)),
-        ("faults", "Not judged", bool(report.faults)),
+        ("faults", "Not scored", bool(report.faults)),
         ("method", "Method", True),
     ]
     return [(id_, name) for id_, name, there in sections if there]

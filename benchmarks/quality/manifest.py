@@ -74,7 +74,7 @@ class Label(_Strict):
 
 
 class Item(_Strict):
-    """One thing to judge, and the truth about it."""
+    """One thing to score, and the truth about it."""
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
     audio: str | None = Field(None, description="file, relative to the manifest's folder, any format the server takes")

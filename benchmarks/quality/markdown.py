@@ -97,7 +97,7 @@ def _conditions(report: Report) -> list[str]:
     return [
         f"Measured on {report.created[:10]} by `{report.command}`: {counts.items} items of {cell(report.manifest)} "
         f"({counts.audio} of audio, {duration(counts.audio_s)}; {counts.text} of text; {counts.clean} with nothing "
-        f"unsafe in them; {counts.errors} that could not be judged), through {conditions.through}, pack {pack}.",
+        f"unsafe in them; {counts.errors} that could not be scored), through {conditions.through}, pack {pack}.",
         "",
         "Models: " + "; ".join(cell(str(model)) for model in conditions.models) + ".",
         "",

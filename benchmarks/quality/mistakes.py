@@ -19,7 +19,7 @@ def false_positives(data: Scored, most: int = MOST) -> tuple[Miss, ...]:
 
 def false_negatives(data: Scored, most: int = MOST) -> tuple[Miss, ...]:
     """Labelled and not found, the lowest scores first; the lowest one of each item."""
-    return _worst(data, data.true & ~data.found & data.scored & data.judged[:, None], sign=1.0, most=most)
+    return _worst(data, data.true & ~data.found & data.scored & data.has_verdict[:, None], sign=1.0, most=most)
 
 
 def _worst(data: Scored, wrong: np.ndarray, sign: float, most: int) -> tuple[Miss, ...]:

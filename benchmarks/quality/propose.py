@@ -38,8 +38,8 @@ def run_thresholds(
         if out is not None:
             if out.exists() and not force:
                 raise UsageError(f"{out} exists; give another --out, or --force to overwrite it")
-            judged = sum(result.error is None for result in results)
-            text = f"{pack.description.rstrip('.')}; thresholds proposed from {judged} items."
+            n_scored = sum(result.error is None for result in results)
+            text = f"{pack.description.rstrip('.')}; thresholds proposed from {n_scored} items."
             comment = _comment(proposals, remarks)
             write_pack(proposed_pack(pack, proposals, out.stem, text), out, comment)
             console.print(f"written: {out}; read it, raise its version, and put it into the folder of the packs")

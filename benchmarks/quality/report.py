@@ -132,7 +132,7 @@ class Miss(_Model):
     start_s: float | None
     end_s: float | None
     labels: tuple[str, ...]
-    quote: str | None  # the words that were judged, as heard
+    quote: str | None  # the words that were scored, as heard
     reference: str | None  # the words as they are
     audio: str | None  # path in the manifest
     slices: dict[str, str]

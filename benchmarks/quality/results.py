@@ -1,4 +1,4 @@
-"""What a run leaves behind: a line for every judged item, and the conditions under which all of them were judged.
+"""What a run leaves behind: a line for every scored item, and the conditions under which all of them were scored.
 
 `DIR/results.jsonl` grows as items are finished, so that an interrupted run goes on where it stopped;
 `DIR/conditions.json` says what was measured, so that it never goes on with other weights or another pack.
@@ -68,7 +68,7 @@ class Result(_Strict):
     """
 
     item: Item
-    source_sha256: str  # of what was judged: the audio's bytes, or the text
+    source_sha256: str  # of what was scored: the audio's bytes, or the text
     error: str | None = None
     duration_s: float | None = None
     took_s: float = 0.0
@@ -114,7 +114,7 @@ class ResultLog:
         self._file.close()
 
     def finished(self, item: Item, digest: str) -> bool:
-        """Whether an earlier try judged this very audio or text without an error."""
+        """Whether an earlier try scored this very audio or text without an error."""
         kept = self._kept.get(item.id)
         return kept is not None and kept.error is None and kept.source_sha256 == digest
 

@@ -17,7 +17,7 @@ from benchmarks.quality.spans import Span
 
 @dataclass(frozen=True)
 class Scored:
-    """Judged items, in order; targets are the columns, in the order of TARGETS.
+    """Items with a result, in order; targets are the columns, in the order of TARGETS.
 
     true : labelled, [items, targets]
     scores : [items, targets], NaN where no model scored
@@ -41,7 +41,7 @@ class Scored:
         return np.isfinite(self.scores)
 
     @property
-    def judged(self) -> Bools:
+    def has_verdict(self) -> Bools:
         """Which items have a verdict, [items]."""
         return np.array([result.verdict is not None for result in self.results], dtype=bool)
 

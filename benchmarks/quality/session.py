@@ -33,8 +33,8 @@ from benchmarks.quality.intervals import Measure
 from benchmarks.quality.manifest import Item, Manifest, ManifestError
 from benchmarks.quality.report import REPORT, Report
 from benchmarks.quality.results import RESULTS, Result, ResultLog, ResultsError, Through
-from benchmarks.quality.run import ItemError, Judge, JudgeGoneError, run
-from benchmarks.quality.server_judge import Models, ServerJudge
+from benchmarks.quality.run import ItemError, Scorer, ScorerGoneError, run
+from benchmarks.quality.server_scorer import Models, ServerScorer
 
 MEASURED, BROKEN, ERROR, INTERRUPTED = 0, 1, 2, 130  # exit codes
 _THROUGH: tuple[Through, ...] = get_args(Through)
@@ -81,7 +81,7 @@ def run_evaluation(options: Options, console: Console) -> int:
         SettingsError,
         PolicyError,
         TritonError,
-        JudgeGoneError,
+        ScorerGoneError,
     ) as error:
         console.print(f"error: {error}", style="red", markup=False)
         return ERROR
@@ -95,11 +95,11 @@ def _evaluate(options: Options, console: Console) -> int:
     settings, context = _settings(options), _context(options)
     folder = options.out or Path("out") / "quality" / _name(manifest.path)
     console.print(f"[bold]Measuring[/] {manifest.path} ({len(manifest.items)} items) through {options.through}")
-    with _judge(options, settings, context, console) as judge:
-        results = _run(manifest, judge, folder, options.fresh, console)
-        conditions = judge.conditions
+    with _scorer(options, settings, context, console) as scorer:
+        results = _run(manifest, scorer, folder, options.fresh, console)
+        conditions = scorer.conditions
     if not results:
-        raise UsageError(f"{manifest.path}: holds no item that {options.through} can judge")
+        raise UsageError(f"{manifest.path}: holds no item that {options.through} can score")
     pack = local_pack(context.policy_pack, settings)
     rules = pack.for_context(context) if pack and conditions.pack_sha256 else None
     report = build(
@@ -145,42 +145,42 @@ def _context(options: Options) -> Context:
 
 
 @contextmanager
-def _judge(options: Options, settings: Settings, context: Context, console: Console) -> Iterator[Judge]:
+def _scorer(options: Options, settings: Settings, context: Context, console: Console) -> Iterator[Scorer]:
     """Raises UsageError, and what starting a server or loading a model raises."""
     window_s = settings.window_max_s
     if options.through != "server":
         yield _one_model(options, settings, context, window_s, console)
     elif options.url:
-        yield _server_judge(options.url, options, context, settings, False, window_s)
+        yield _server_scorer(options.url, options, context, settings, False, window_s)
     else:
         require_pack(context.policy_pack, settings)
         console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
         started = time.monotonic()
         with Server(settings, on_log=LogPrinter(console)) as server:
             console.print(f"ready after {time.monotonic() - started:.1f} s")
-            yield _server_judge(server.url, options, context, server.settings, True, window_s)
+            yield _server_scorer(server.url, options, context, server.settings, True, window_s)
 
 
-def _one_model(options: Options, settings: Settings, context: Context, window_s: float, console: Console) -> Judge:
+def _one_model(options: Options, settings: Settings, context: Context, window_s: float, console: Console) -> Scorer:
     from aircheck.inference.acoustic_safety.errors import LabelMapError as AcousticLabelMapError
     from aircheck.inference.acoustic_safety.errors import WeightsError
     from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
     from aircheck.inference.whisper.weights.checkpoint import CheckpointError as WhisperCheckpointError
-    from benchmarks.quality import model_judges
+    from benchmarks.quality import model_scorers
 
     console.print(f"[bold]Loading[/] {options.through}")
     through = next(name for name in _THROUGH if name == options.through)
     try:
-        return model_judges.load(through, settings, context, window_s)
+        return model_scorers.load(through, settings, context, window_s)
     except (
         CheckpointError, LabelMapError, WhisperCheckpointError, AcousticLabelMapError, WeightsError
     ) as error:  # fmt: skip
         raise UsageError(str(error)) from None
 
 
-def _server_judge(
+def _server_scorer(
     url: str, options: Options, context: Context, settings: Settings, local: bool, window_s: float
-) -> Judge:
+) -> Scorer:
     token = options.token or (settings.token.get_secret_value() if settings.token else None)
     try:
         with AircheckClient(url, tls=options.tls, token=token) as client:
@@ -191,27 +191,27 @@ def _server_judge(
     models = Models(url, options.tls, token)
     try:
         terms = server_conditions(models, context, settings, local, window_s)
-        judge = ServerJudge(models, terms, options.in_flight)
-        judge.judge(Item(id="probe", text="hello"), None)  # an unknown pack is found before any work is done
+        scorer = ServerScorer(models, terms, options.in_flight)
+        scorer.score(Item(id="probe", text="hello"), None)  # an unknown pack is found before any work is done
     except ItemError as error:
         raise UsageError(f"the server at {url} does not do as it should: {error}") from None
-    return judge
+    return scorer
 
 
-def _run(manifest: Manifest, judge: Judge, folder: Path, fresh: bool, console: Console) -> tuple[Result, ...]:
+def _run(manifest: Manifest, scorer: Scorer, folder: Path, fresh: bool, console: Console) -> tuple[Result, ...]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
-        ResultLog(folder, judge.conditions, fresh) as log,
+        ResultLog(folder, scorer.conditions, fresh) as log,
         Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as progress,
     ):
-        task = progress.add_task("judging", total=sum(judge.takes(item) for item in manifest.items))
+        task = progress.add_task("scoring", total=sum(scorer.takes(item) for item in manifest.items))
 
         def on_result(result: Result | None) -> None:
             progress.advance(task)
             if result and result.error:
                 progress.console.print(f"  {result.item.id}: {result.error}", style="red", markup=False)
 
-        return run(manifest, judge, log, on_result)
+        return run(manifest, scorer, log, on_result)
 
 
 def command_line() -> str:
@@ -246,7 +246,7 @@ def _summarise(report: Report, console: Console) -> None:
         if measure.value is not None:
             console.print(f"{name}: [bold]{said(measure)}[/] (of {measure.n})")
     if report.faults:
-        console.print(f"{len(report.faults)} items could not be judged; they are named in the report", style="red")
+        console.print(f"{len(report.faults)} items could not be scored; they are named in the report", style="red")
     if report.embedded_classifiers:
         console.print(
             "Measured with embedded classifiers, which were trained on text and sounds of this project's making: these "

@@ -53,13 +53,13 @@ def slice_figures(data: Scored, words: WordCounts) -> tuple[tuple[SliceKey, ...]
 
 
 def _figures(data: Scored, words: WordCounts) -> dict[str, _Figure]:
-    known = data.scored & data.judged[:, None]
+    known = data.scored & data.has_verdict[:, None]
     true = data.true & known
-    clean = (~data.true.any(axis=1) & data.judged).astype(float)
+    clean = (~data.true.any(axis=1) & data.has_verdict).astype(float)
     return {
         "recall": _Figure((true & data.found).sum(axis=1).astype(float), true.sum(axis=1).astype(float), False),
         "false_positive_rate": _Figure(clean * data.flagged, clean, True),
-        "flagged": _Figure((data.flagged & data.judged).astype(float), data.judged.astype(float), True),
+        "flagged": _Figure((data.flagged & data.has_verdict).astype(float), data.has_verdict.astype(float), True),
         "wer": _Figure(words.errors, words.words, True),
     }
 

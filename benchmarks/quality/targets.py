@@ -81,12 +81,12 @@ def calibrated(data: Scored, targets: list[str]) -> Calibration:
 def confusion(data: Scored) -> tuple[ConfusionRow, ...]:
     """Of items by their label, how many had each target found; only labels that occur."""
     rows = []
-    judged = data.judged
+    has_verdict = data.has_verdict
     labels = [
         NOTHING if not row.any() else TARGETS[int(np.argmax(row))] if row.sum() == 1 else SEVERAL for row in data.true
     ]
     for label in (*TARGETS, SEVERAL, NOTHING):
-        mine = np.array([one == label for one in labels], dtype=bool) & judged
+        mine = np.array([one == label for one in labels], dtype=bool) & has_verdict
         if mine.any():
             counts = data.found[mine].sum(axis=0)
             rows.append(
@@ -107,7 +107,9 @@ def decisions(data: Scored) -> tuple[DecisionRow, ...]:
     groups += [(target, data.true[:, column]) for column, target in enumerate(TARGETS)]
     rows = []
     for name, mine in groups:
-        verdicts = [r.verdict for r, use in zip(data.results, mine & data.judged, strict=True) if use and r.verdict]
+        verdicts = [
+            r.verdict for r, use in zip(data.results, mine & data.has_verdict, strict=True) if use and r.verdict
+        ]
         if verdicts:
             actions = {action.value: sum(v.action is action for v in verdicts) for action in Action}
             rows.append(DecisionRow(group=name, items=len(verdicts), actions=actions))
@@ -116,8 +118,8 @@ def decisions(data: Scored) -> tuple[DecisionRow, ...]:
 
 def _share(hits: np.ndarray, of: np.ndarray, data: Scored) -> Measure:
     """Of items with a verdict."""
-    judged = data.judged
-    return ratio((hits & judged).astype(float), (of & judged).astype(float), data.drawn)
+    has_verdict = data.has_verdict
+    return ratio((hits & has_verdict).astype(float), (of & has_verdict).astype(float), data.drawn)
 
 
 def _places(data: Scored, target: str) -> tuple[Measure, Measure, Measure, Measure]:

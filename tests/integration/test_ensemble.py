@@ -19,7 +19,7 @@ SAID = "hello and welcome back to the show"
 
 
 @pytest.mark.parametrize("name", ["wav-16", "mp3", "m4a", "opus"])  # preprocessing's tests decode every format
-def test_every_container_is_heard_and_judged(client, name):
+def test_every_container_is_decoded_and_transcribed(client, name):
     verdict = client.scan_clip(encode(speak(SAID), name))
     assert verdict.scope == "window"
     assert verdict.segments

@@ -80,7 +80,7 @@ def test_bad_recordings_among_good_ones_leave_the_server_alone(client):
     assert client.ready()
 
 
-def test_a_truncated_recording_is_judged_and_the_verdict_says_so(client):
+def test_a_truncated_recording_is_checked_and_the_verdict_says_so(client):
     data = encode(tone(20.0), "mp3")
     verdict = client.scan(data[: len(data) // 2])
     assert verdict.duration_s == pytest.approx(10, abs=1)

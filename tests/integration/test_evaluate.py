@@ -29,14 +29,14 @@ def aircheck(*arguments):
 
 @pytest.fixture(scope="module")
 def committed(server, tmp_path_factory):
-    """The committed set, judged once; the folder, and what was said."""
+    """The committed set, scored once; the folder, and what was said."""
     out = tmp_path_factory.mktemp("committed")
     return out, aircheck("evaluate", "--url", server.url, "--gate", GATE, "--out", out)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A manifest with an episode of several windows, texts, and two items that cannot be judged."""
+    """A manifest with an episode of several windows, texts, and two items that cannot be scored."""
     folder = tmp_path_factory.mktemp("small")
     shutil.copy(SAMPLE, folder / "episode.mp3")
     (folder / "bad.mp3").write_bytes(b"not audio at all " * 100)
@@ -72,7 +72,7 @@ def test_a_bound_that_cannot_be_kept_exits_with_1_and_is_named(committed, server
     out, _ = committed
     gate = tmp_path / "gate.yaml"
     gate.write_text("errors: {max: 0}\nrecall.macro: {min: 1.01}\n")
-    done = aircheck("evaluate", "--url", server.url, "--gate", gate, "--out", out)  # judged already: only counted anew
+    done = aircheck("evaluate", "--url", server.url, "--gate", gate, "--out", out)  # scored already: only counted anew
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 of 2 bounds broken" in done.stdout
     page = (out / "report.html").read_text()
@@ -105,20 +105,20 @@ def test_bad_items_are_named_and_the_others_are_measured(small_run):
 
 def test_the_verdict_is_the_one_that_a_scan_gives_and_scores_come_with_it(small_run, client):
     out, _ = small_run
-    judged = next(one for one in read_results(out) if one.item.id == "episode")
+    scored = next(one for one in read_results(out) if one.item.id == "episode")
     scanned = client.scan(SAMPLE)
-    assert judged.verdict.action == scanned.action
-    assert judged.transcript == " ".join(segment.text for segment in scanned.segments)
+    assert scored.verdict.action == scanned.action
+    assert scored.transcript == " ".join(segment.text for segment in scanned.segments)
     places = [
         [(f.category, [(e.start_s, e.end_s, e.quote) for e in f.evidence]) for f in sorted_findings(verdict)]
-        for verdict in (judged.verdict, scanned)
+        for verdict in (scored.verdict, scanned)
     ]
     assert places[0] == places[1]
     for finding in scanned.findings:
-        known = {**judged.text_scores, **judged.event_scores}
+        known = {**scored.text_scores, **scored.event_scores}
         assert known[finding.category] == pytest.approx(finding.score, abs=1e-3)
-    below = [name for name in judged.text_scores if name not in {finding.category for finding in scanned.findings}]
-    assert any(0 < judged.text_scores[name] < 0.5 for name in below)  # what verdicts leave out
+    below = [name for name in scored.text_scores if name not in {finding.category for finding in scanned.findings}]
+    assert any(0 < scored.text_scores[name] < 0.5 for name in below)  # what verdicts leave out
 
 
 def sorted_findings(verdict):
@@ -136,7 +136,7 @@ def test_one_model_alone_gives_what_the_server_gives(small, small_run, tmp_path,
         assert alone["episode"].text_scores is None
     elif through == "text_safety":
         assert alone["threat"].text_scores == pytest.approx(whole["threat"].text_scores, abs=1e-3)
-        assert alone["missing"].error is None  # its transcript is judged, not its audio
+        assert alone["missing"].error is None  # its transcript is scored, not its audio
     else:
         assert alone["episode"].event_scores == pytest.approx(whole["episode"].event_scores, abs=1e-2)
         assert {"threat", "film"}.isdisjoint(alone)

@@ -45,7 +45,7 @@ def own(folder: Path) -> dict[str, object]:
     }
 
 
-def test_a_server_of_own_checkpoints_judges_in_the_mapped_categories(tmp_path: Path) -> None:
+def test_a_server_of_own_checkpoints_classifies_in_the_mapped_categories(tmp_path: Path) -> None:
     clip = wav(speak("hello and welcome back to the show"))
     with Server(Settings.load(**own(tmp_path))) as server:
         tensors = Models(server.url)("audio_safety", AUDIO=audio(clip), CONTEXT=["{}"], LANGUAGE=[""])

@@ -138,8 +138,8 @@ def test_serve_reports_each_model_and_stops_in_order_on_a_signal(small_repositor
     command = [sys.executable, "-m", "aircheck_client.cli", "serve", "--exit-timeout", "5"]
     command += ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"]
     environment = {**os.environ, "AIRCHECK_MODEL_REPOSITORY": str(small_repository)}
-    heed = partial(signal.signal, signum, signal.SIG_DFL)  # what a shell starts in the background ignores SIGINT
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed) as process:
+    default = partial(signal.signal, signum, signal.SIG_DFL)  # what a shell starts in the background ignores SIGINT
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=default) as process:
         seen = ""
         while "ready after" not in seen:
             line = process.stderr.readline()

@@ -161,7 +161,7 @@ def test_a_name_outside_the_taxonomy_is_an_error_that_names_the_model(
         decide(text, acoustic)
 
 
-def test_the_gravest_finding_comes_first_and_the_summary_names_them_all() -> None:
+def test_the_most_severe_finding_comes_first_and_the_summary_names_them_all() -> None:
     verdict = decide(
         text_findings(said("profanity", 1.0, start_s=1, end_s=2), said("hate", 0.9, start_s=5, end_s=6)),
         heard(EventSpan(event="siren", start_s=0, end_s=9, score=0.9)),

@@ -177,7 +177,7 @@ class TestEpisode:
         assert fold(parts, 999) == fold(windows, 999)
 
     @given(windows=episodes())
-    def test_is_as_grave_as_its_gravest_window_and_loses_no_category(self, windows: list[Verdict]) -> None:
+    def test_is_as_severe_as_its_most_severe_window_and_loses_no_category(self, windows: list[Verdict]) -> None:
         verdict = fold(windows, 999)
         assert verdict.action == max(item.action for item in windows)
         assert verdict.severity == max(item.severity for item in windows)

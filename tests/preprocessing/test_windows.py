@@ -61,7 +61,7 @@ def test_damage_in_an_episode_is_survived_and_reported():
 
 
 @pytest.mark.parametrize("name", ["mp3", "wav-16", "flac"])
-def test_a_truncated_episode_is_judged_as_far_as_it_goes_and_says_so(name):
+def test_a_truncated_episode_is_read_as_far_as_it_goes_and_says_so(name):
     data = encode(tone(40.0), name)
     episode = Episode(data[: len(data) // 2], LIMITS)
     assert sum(window.duration_s for window in episode.windows(10.0)) == pytest.approx(20, abs=2)

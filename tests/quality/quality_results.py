@@ -8,7 +8,7 @@ from aircheck.settings import ROOT
 from aircheck_client.schema import AcousticFindings, Context, EventSpan, SegmentScores, TextFindings
 from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item, Label
 from benchmarks.quality.results import Conditions, ModelVersion, Result
-from benchmarks.quality.server_judge import text_segments, text_transcript
+from benchmarks.quality.server_scorer import text_segments, text_transcript
 
 PACK = load_pack(ROOT / "server_config" / "policies" / "default.yaml")
 RULES = PACK.for_context(Context())
@@ -34,7 +34,7 @@ def result(
     slices: dict[str, str] | None = None,
     note: str | None = None,
 ) -> Result:
-    """An audio item judged by the default pack: `text` scores (0 unless given), `events` as spans."""
+    """An audio item decided by the default pack: `text` scores (0 unless given), `events` as spans."""
     scores = {category: (text or {}).get(category, 0.0) for category in CATEGORIES}
     segments = text_segments(heard) if heard else ()
     findings = TextFindings(

@@ -61,8 +61,8 @@ def test_the_help_is_there(command: str) -> None:
     assert "Usage: aircheck " + command in done.stdout
 
 
-def test_every_judge_and_report_can_be_imported() -> None:
-    names = ("model_judges", "server_judge", "session", "propose", "build", "html", "markdown", "plots")
+def test_every_scorer_and_report_can_be_imported() -> None:
+    names = ("model_scorers", "server_scorer", "session", "propose", "build", "html", "markdown", "plots")
     done = plainly("; ".join(f"import benchmarks.quality.{name}" for name in names))
     assert done.returncode == 0, done.stderr
 

@@ -1,4 +1,4 @@
-"""A run judges every item, goes on after bad ones, and can be taken up again."""
+"""A run scores every item, goes on after bad ones, and can be taken up again."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ from quality_results import conditions, result
 
 from benchmarks.quality.manifest import Item, read, write
 from benchmarks.quality.results import ResultLog
-from benchmarks.quality.run import ItemError, JudgeGoneError, run
-from benchmarks.quality.server_judge import text_segments
+from benchmarks.quality.run import ItemError, ScorerGoneError, run
+from benchmarks.quality.server_scorer import text_segments
 
 
 @dataclass
-class CountingJudge:
-    """Judges everything, but what is called bad; ends for good at what is called gone."""
+class CountingScorer:
+    """Scores everything, but what is called bad; ends for good at what is called gone."""
 
     in_flight: int = 4
     hears: bool = True
@@ -23,59 +23,59 @@ class CountingJudge:
     def takes(self, item):
         return not item.id.startswith("other")
 
-    def judge(self, item, audio):
+    def score(self, item, audio):
         self.asked.append((item.id, audio))
         if item.id.startswith("bad"):
             raise ItemError(f"{item.audio or item.id}: no good; mend it")
         if item.id.startswith("gone"):
-            raise JudgeGoneError("nobody there")
+            raise ScorerGoneError("nobody there")
         return result(item.id).model_copy(update={"item": item})
 
 
-def judged(tmp_path, items, judge, heard=None):
+def scored(tmp_path, items, scorer, heard=None):
     write(items, tmp_path / "m.jsonl")
     with ResultLog(tmp_path / "out", conditions()) as log:
-        return run(read(tmp_path / "m.jsonl"), judge, log, (heard if heard is not None else []).append)
+        return run(read(tmp_path / "m.jsonl"), scorer, log, (heard if heard is not None else []).append)
 
 
-def test_bad_items_are_named_and_the_others_are_judged(tmp_path):
+def test_bad_items_are_named_and_the_others_are_scored(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"sound")
     items = [Item(id="a", audio="a.wav"), Item(id="missing", audio="no.wav"), Item(id="bad", text="x"),
              Item(id="other", text="y"), Item(id="z", text="z")]  # fmt: skip
     heard = []
-    results = judged(tmp_path, items, judge := CountingJudge(), heard)
+    results = scored(tmp_path, items, scorer := CountingScorer(), heard)
     assert [one.item.id for one in results] == ["a", "missing", "bad", "z"]
     assert "no.wav: No such file or directory; restore the file" in results[1].error
     assert results[2].error == "bad: no good; mend it"
     assert results[0].error is None
-    assert ("a", b"sound") in judge.asked
+    assert ("a", b"sound") in scorer.asked
     assert len(heard) == 4
 
 
-def test_a_second_run_judges_only_what_is_new_or_failed(tmp_path):
+def test_a_second_run_scores_only_what_is_new_or_failed(tmp_path):
     items = [Item(id="a", text="one"), Item(id="bad", text="two"), Item(id="b", text="three")]
-    judged(tmp_path, items, CountingJudge())
+    scored(tmp_path, items, CountingScorer())
     changed = [items[0], items[1], Item(id="b", text="not three")]
-    results = judged(tmp_path, changed, judge := CountingJudge())
-    assert sorted(id_ for id_, _ in judge.asked) == ["b", "bad"]
+    results = scored(tmp_path, changed, scorer := CountingScorer())
+    assert sorted(id_ for id_, _ in scorer.asked) == ["b", "bad"]
     assert [one.item for one in results] == changed
 
 
-def test_a_judge_that_is_gone_ends_the_run_and_keeps_what_was_finished(tmp_path):
+def test_a_scorer_that_is_gone_ends_the_run_and_keeps_what_was_finished(tmp_path):
     items = [Item(id=f"{number}", text="x") for number in range(20)] + [Item(id="gone", text="x")]
-    with pytest.raises(JudgeGoneError, match="nobody there"):
-        judged(tmp_path, items, CountingJudge(in_flight=1))
-    judged(tmp_path, items[:-1], judge := CountingJudge())
-    assert len(judge.asked) < 20
+    with pytest.raises(ScorerGoneError, match="nobody there"):
+        scored(tmp_path, items, CountingScorer(in_flight=1))
+    scored(tmp_path, items[:-1], scorer := CountingScorer())
+    assert len(scorer.asked) < 20
 
 
-def test_a_judge_that_does_not_hear_needs_no_audio(tmp_path):
+def test_a_scorer_that_does_not_hear_needs_no_audio(tmp_path):
     items = [Item(id="a", audio="nowhere.wav", transcript="words")]
-    (only,) = judged(tmp_path, items, CountingJudge(hears=False))
+    (only,) = scored(tmp_path, items, CountingScorer(hears=False))
     assert only.error is None
 
 
-def test_a_text_is_judged_a_line_a_segment_one_after_the_other():
+def test_a_text_is_scored_a_line_a_segment_one_after_the_other():
     first, second = text_segments("i will find you\n\nand then we eat\n")
     assert (first.text, second.text) == ("i will find you", "and then we eat")
     assert 0.0 == first.start_s < first.end_s == second.start_s < second.end_s

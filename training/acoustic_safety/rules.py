@@ -96,9 +96,9 @@ def choose_rules(
             quiet = not any(span.name in SAFETY_EVENTS for span in scene)
             truth.append((due, [span for span in all_of_it if span not in due], quiet))
         candidates = itertools.product(THRESHOLDS, OFFSET_SHARES, LEAST_S_OF.get(event, LEAST_S))
-        judged = [(Choice(*candidate), *_score(event, Choice(*candidate), chance, truth)) for candidate in candidates]
-        highest = max(objective for _, objective, _, _ in judged)
-        plateau = sorted((entry for entry in judged if entry[1] >= highest - PLATEAU), key=lambda e: e[0].threshold)
+        scored = [(Choice(*candidate), *_score(event, Choice(*candidate), chance, truth)) for candidate in candidates]
+        highest = max(objective for _, objective, _, _ in scored)
+        plateau = sorted((entry for entry in scored if entry[1] >= highest - PLATEAU), key=lambda e: e[0].threshold)
         choices[event], _, scores, rate = plateau[len(plateau) // 2]  # far from the edges, where luck decides
         print(
             f"{event:15s} F1 {scores.f1(ONSET):.3f} onset, {scores.f1(BOTH):.3f} onset and offset, "

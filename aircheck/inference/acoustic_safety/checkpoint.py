@@ -1,6 +1,6 @@
 """Any transformers audio-classification checkpoint as an acoustic classifier.
 
-Such a checkpoint judges a clip as a whole, so it hears a sliding window (`window_s`, `hop_s` of the label map) and
+Such a checkpoint classifies a clip as a whole, so it gets a sliding window (`window_s`, `hop_s` of the label map) and
 each position of the grid takes the mean of the windows that cover it.
 """
 
@@ -112,7 +112,9 @@ class CheckpointAcousticClassifier:
             "the label map is long enough"
         )
         try:
-            transformers_checkpoint.try_out(lambda: self._scores([noise]), f"judge a window of {window_s:g} s", remedy)
+            transformers_checkpoint.try_out(
+                lambda: self._scores([noise]), f"classify a window of {window_s:g} s", remedy
+            )
         except UnusableError as fault:
             raise WeightsError(f"acoustic_classifier={name!r}: {fault}") from fault
 

@@ -64,6 +64,6 @@ def window_problem(waveform: NDArray[np.float32], duration_s: float) -> str | No
 
 
 def silence_after(waveforms: NDArray[np.float32], durations_s: Sequence[float]) -> NDArray[np.float32]:
-    """The windows with whatever follows their durations set to zero, so that it cannot leak into the judgement."""
+    """The windows with whatever follows their durations set to zero, so that it cannot leak into the scores."""
     ends = np.round(np.asarray(durations_s) * SAMPLE_RATE)[:, None]
     return np.where(np.arange(waveforms.shape[1])[None] < ends, waveforms, np.float32(0.0))

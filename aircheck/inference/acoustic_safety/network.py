@@ -3,7 +3,7 @@
 It works on the waveform, not on Whisper's log-mel: that tensor is scaled to the loudest point of its window, which
 hides how loud a sound is, and has 80 or 128 bands depending on the Whisper checkpoint. Layout after Kong et al.,
 "Sound event detection of weakly labelled data with CNN-Transformer" (2020) and Bai et al. (2018) on dilated
-convolutions; everything is non-causal, because a window is judged whole.
+convolutions; everything is non-causal, because a window is classified whole.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class LabelMap(BaseModel):
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
         default=(), description="ISO 639-1 codes of the languages that the checkpoint was trained on; empty for any"
     )
-    context: bool = Field(default=False, description="judge a segment with its neighbours instead of alone")
+    context: bool = Field(default=False, description="classify a segment with its neighbours instead of alone")
 
     _called: str = PrivateAttr("the label map")
 

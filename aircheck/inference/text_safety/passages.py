@@ -1,4 +1,4 @@
-"""What a text classifier judges: a segment of transcript together with its neighbours."""
+"""What a text classifier scores: a segment of transcript together with its neighbours."""
 
 from __future__ import annotations
 

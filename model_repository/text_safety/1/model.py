@@ -24,7 +24,7 @@ class TritonPythonModel:
         self._classifier = load(settings.text_classifier, settings.text_labels, device)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Judges the windows of all readable requests in one batch; an unreadable one fails alone."""
+        """Classifies the windows of all readable requests in one batch; an unreadable one fails alone."""
         windows = [_windows(request) for request in requests]
         readable = [part for part in windows if not isinstance(part, TranscriptError)]
         findings = iter(classify(self._classifier, [window for part in readable for window in part]))

@@ -85,7 +85,7 @@ def test_safety_events_that_no_label_means_are_named(
     assert "never hears: explosion, siren, glass_breaking" in caplog.text
 
 
-def test_half_precision_weights_are_judged_in_full(folder: Path, labels: Path) -> None:
+def test_half_precision_weights_are_computed_in_fp32(folder: Path, labels: Path) -> None:
     model = AutoModelForAudioClassification.from_pretrained(folder)
     model.half().save_pretrained(folder)
     scores = load(str(folder), labels, CPU).classify(np.zeros((1, WINDOW_SAMPLES), np.float32), [1.0]).scores
@@ -127,12 +127,12 @@ def test_a_feature_extractor_is_needed(folder: Path, labels: Path) -> None:
 def test_a_feature_extractor_that_does_not_fit_is_refused(tmp_path: Path, labels: Path) -> None:
     folder = save_audio_model(tmp_path / "ast", "ast")
     change_json(folder / "preprocessor_config.json", num_mel_bins=64)
-    refused(folder, labels, "cannot judge a window of 1 s", "belong together")
+    refused(folder, labels, "cannot classify a window of 1 s", "belong together")
 
 
 def test_a_window_too_short_for_the_network_is_refused(folder: Path, labels: Path) -> None:
     change_json(labels, window_s=0.01, hop_s=0.01)
-    refused(folder, labels, "cannot judge a window of 0.01 s", "window_s")
+    refused(folder, labels, "cannot classify a window of 0.01 s", "window_s")
 
 
 def test_pickled_weights_are_refused_unread_and_ignored_beside_safetensors(

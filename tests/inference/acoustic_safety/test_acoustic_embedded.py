@@ -132,9 +132,7 @@ def test_padding_is_no_silence(classifier: EmbeddedAcousticClassifier, talk: np.
     assert sum(span.end_s - span.start_s for span in findings.spans if span.event == "silence") < 3.0
 
 
-def test_a_window_is_judged_alike_alone_and_in_company(
-    classifier: EmbeddedAcousticClassifier, talk: np.ndarray
-) -> None:
+def test_a_windows_scores_do_not_depend_on_its_batch(classifier: EmbeddedAcousticClassifier, talk: np.ndarray) -> None:
     windows = np.stack([with_event(talk, event, 3, 5.0) for event in SAFETY_EVENTS])
     together = classifier.classify(windows, [17.0] * len(windows))
     for row, waveform in enumerate(windows):

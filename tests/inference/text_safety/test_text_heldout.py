@@ -1,4 +1,4 @@
-"""The embedded head on the held-out lines: floors a little below what it reached, so that a regression shows."""
+"""The embedded head on the held-out lines: bounds a little below what it reached, so that a regression shows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def report(embedded: EmbeddedTextClassifier) -> Report:
     return measure(embedded)
 
 
-def test_harm_is_ranked_above_look_alikes(report: Report) -> None:
+def test_harm_is_ranked_above_hard_negatives(report: Report) -> None:
     assert report.clean.macro_recall_at_1_fpr >= 0.80
     for category in Category:
         assert report.clean.categories[category].recall_at_1_fpr >= 0.55, category
 
 
-def test_the_review_threshold_finds_harm_and_spares_look_alikes(report: Report) -> None:
+def test_the_review_threshold_finds_harm_and_spares_hard_negatives(report: Report) -> None:
     assert report.clean.macro_recall >= 0.44
     assert report.clean.hard_negatives <= 0.03
     assert report.clean.benign <= 0.02
@@ -76,7 +76,7 @@ def test_average_precision_is_one_when_all_harm_is_above_and_falls_with_each_fal
     assert average_precision(positive, negative) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_prose_that_nobody_wrote_for_us_is_left_alone(embedded: EmbeddedTextClassifier) -> None:
+def test_prose_from_elsewhere_is_not_flagged(embedded: EmbeddedTextClassifier) -> None:
     lines = [Line((text,), "benign", "benign") for text in wild.docstring_lines()[::4]]
     highest = score_lines(embedded, lines).max(axis=1)
     assert len(lines) >= 500

@@ -34,7 +34,7 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
-def test_a_segment_is_judged_with_the_one_before_and_the_one_after() -> None:
+def test_a_segment_is_scored_with_the_one_before_and_the_one_after() -> None:
     assert passages(["a b", "c", "d e", "f"]) == [
         Passage("a b", "a b c"),
         Passage("c", "a b c d e"),

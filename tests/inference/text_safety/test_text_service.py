@@ -45,7 +45,7 @@ def test_harm_is_found_where_it_is_said_and_not_beside_it(embedded: EmbeddedText
     assert max(before, after) < 0.2
 
 
-def test_a_window_among_others_is_judged_as_if_alone(embedded: EmbeddedTextClassifier) -> None:
+def test_windows_are_scored_independently(embedded: EmbeddedTextClassifier) -> None:
     windows = [[segment(THREAT)], [], [segment(CALM[0]), segment(THREAT)], [segment(CALM[1])]]
     together = classify(embedded, windows)
     for window, findings in zip(windows, together, strict=True):

@@ -329,7 +329,7 @@ def _not_numbers(state: Mapping[str, Tensor]) -> list[str]:
         if not tensor.is_floating_point()
     ]
     broken = [
-        f"its tensor {name} holds NaN or infinity, so it would hear nothing"
+        f"its tensor {name} holds NaN or infinity, so it would produce NaN"
         for name, tensor in state.items()
         if tensor.is_floating_point() and not bool(tensor.isfinite().all())
     ]

@@ -1,4 +1,4 @@
-"""Judges items by one model alone, in this process: no server, no ensemble."""
+"""Scores items by one model alone, in this process: no server, no ensemble."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from aircheck_client.schema import AcousticFindings, Context, TextFindings, Tran
 from benchmarks.quality import conditions as known
 from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item
 from benchmarks.quality.results import Conditions, Result, Through
-from benchmarks.quality.run import ItemError, Judge
-from benchmarks.quality.server_judge import LIMITS, text_segments, text_transcript
+from benchmarks.quality.run import ItemError, Scorer
+from benchmarks.quality.server_scorer import LIMITS, text_segments, text_transcript
 from preprocessing.clip import Clip, ClipDecoder
 from preprocessing.errors import AudioError
 from preprocessing.windows import Episode
@@ -67,8 +67,8 @@ def _batches(windows: Sequence[tuple[float, Clip]]) -> Iterator[tuple[list[float
 
 
 @dataclass(frozen=True)
-class _AudioJudge:
-    """What the judges of recordings have in common."""
+class _AudioScorer:
+    """What the scorers of recordings have in common."""
 
     conditions: Conditions
     audio: _Audio
@@ -81,12 +81,12 @@ class _AudioJudge:
 
 
 @dataclass(frozen=True)
-class WhisperJudge(_AudioJudge):
-    """Audio to a transcript; nothing is judged."""
+class WhisperScorer(_AudioScorer):
+    """Audio to a transcript; no scores."""
 
     engine: WhisperEngine
 
-    def judge(self, item: Item, audio: bytes | None) -> Result:
+    def score(self, item: Item, audio: bytes | None) -> Result:
         windows = self.audio.windows(item, audio or b"")
         said: list[str] = []
         for _, clips in _batches(windows):
@@ -103,7 +103,7 @@ class WhisperJudge(_AudioJudge):
 
 
 @dataclass(frozen=True)
-class TextJudge:
+class TextScorer:
     """Texts, and the reference transcripts of audio: the classifier under ideal recognition."""
 
     conditions: Conditions
@@ -116,7 +116,7 @@ class TextJudge:
     def takes(self, item: Item) -> bool:
         return bool(item.text or item.transcript)
 
-    def judge(self, item: Item, audio: bytes | None) -> Result:
+    def score(self, item: Item, audio: bytes | None) -> Result:
         segments = text_segments(item.text or item.transcript or "")
         (findings,) = classify(self.classifier, [segments])
         silence = AcousticFindings(model="none", model_version="0")
@@ -139,13 +139,13 @@ class TextJudge:
 
 
 @dataclass(frozen=True)
-class AcousticJudge(_AudioJudge):
+class AcousticScorer(_AudioScorer):
     """Audio to sound events; words are not heard."""
 
     classifier: AcousticClassifier
     rules: Rules
 
-    def judge(self, item: Item, audio: bytes | None) -> Result:
+    def score(self, item: Item, audio: bytes | None) -> Result:
         windows = self.audio.windows(item, audio or b"")
         verdicts: list[Verdict] = []
         highest = np.zeros(len(Event), np.float32)
@@ -179,8 +179,8 @@ class AcousticJudge(_AudioJudge):
         )
 
 
-def load(through: Through, settings: Settings, context: Context, window_max_s: float) -> Judge:
-    """The judge of one model. Raises what loading the model raises, and PolicyError for an unknown pack."""
+def load(through: Through, settings: Settings, context: Context, window_max_s: float) -> Scorer:
+    """The scorer of one model. Raises what loading the model raises, and PolicyError for an unknown pack."""
     gpu = {"model_instance_kind": "GPU", "model_instance_device_id": "0"}  # as Triton would give it
     device = select_device(settings.device, gpu if torch.cuda.is_available() else {})
     torch.set_num_threads(cpu_threads(settings.cpu_threads))
@@ -188,15 +188,15 @@ def load(through: Through, settings: Settings, context: Context, window_max_s: f
         model = load_whisper(settings.whisper, device, select_dtype(settings.whisper_dtype, device))
         engine = WhisperEngine(model, DecodingOptions.of(settings), quantization=settings.whisper_quantization)
         terms = known.conditions(through, (known.whisper_version(settings),), context, settings, window_max_s)
-        return WhisperJudge(terms, _Audio(n_mels(settings.whisper), window_max_s), engine)
+        return WhisperScorer(terms, _Audio(n_mels(settings.whisper), window_max_s), engine)
     rules = known.require_pack(context.policy_pack, settings).for_context(context)
     if through == "text_safety":
         text = load_text(settings.text_classifier, settings.text_labels, device)
         version = known.text_version(text.name, text.version, settings)
-        return TextJudge(known.conditions(through, (version,), context, settings, window_max_s), text, rules)
+        return TextScorer(known.conditions(through, (version,), context, settings, window_max_s), text, rules)
     if through == "acoustic_safety":
         sound = load_acoustic(settings.acoustic_classifier, settings.acoustic_labels, device)
         version = known.acoustic_version(sound.name, sound.version, settings)
         terms = known.conditions(through, (version,), context, settings, window_max_s)
-        return AcousticJudge(terms, _Audio(80, window_max_s), sound, rules)
+        return AcousticScorer(terms, _Audio(80, window_max_s), sound, rules)
     raise ValueError(f"{through} is not one model")

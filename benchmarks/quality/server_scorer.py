@@ -1,4 +1,4 @@
-"""Judges items end to end, on a running server.
+"""Scores items end to end, on a running server.
 
 Audio is cut into windows by the code that `episode_safety` uses (`aircheck.episode.scan`), and each window goes through
 the ensemble `audio_safety`; so the verdict is `episode_safety`'s, and the scores below the pack's thresholds, which
@@ -21,7 +21,7 @@ from aircheck.policy.taxonomy import Event
 from aircheck_client.schema import AcousticFindings, Segment, Span, TextFindings, Transcript, Verdict
 from benchmarks.quality.manifest import CATEGORIES, EVENTS, Item
 from benchmarks.quality.results import Conditions, Result
-from benchmarks.quality.run import ItemError, JudgeGoneError
+from benchmarks.quality.run import ItemError, ScorerGoneError
 from preprocessing.container import Limits
 from preprocessing.errors import AudioError
 
@@ -40,7 +40,7 @@ class Models:
         self._local = threading.local()  # tritonclient's clients are not for several threads
 
     def __call__(self, model: str, outputs: tuple[str, ...], **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Raises ItemError for what the server refuses, JudgeGoneError when it is not there."""
+        """Raises ItemError for what the server refuses, ScorerGoneError when it is not there."""
         tensors = []
         for name, array in inputs.items():
             kind = {"uint8": "UINT8", "float32": "FP32", "object": "BYTES"}[array.dtype.name]
@@ -56,7 +56,7 @@ class Models:
             )
         except InferenceServerException as error:
             if error.status() in ("StatusCode.UNAVAILABLE", "StatusCode.UNAUTHENTICATED", "StatusCode.CANCELLED"):
-                raise JudgeGoneError(f"the server at {self.url} does not answer: {error.message()}") from None
+                raise ScorerGoneError(f"the server at {self.url} does not answer: {error.message()}") from None
             raise ItemError(f"the server refused it: {error.message()}") from None
         return {name: answer.as_numpy(name) for name in outputs}
 
@@ -86,7 +86,7 @@ class Models:
         )
 
 
-class ServerJudge:
+class ServerScorer:
     """Every item through the whole server, `in_flight` at a time so that its batches fill."""
 
     hears = True
@@ -100,13 +100,13 @@ class ServerJudge:
     def takes(self, item: Item) -> bool:
         return True
 
-    def judge(self, item: Item, audio: bytes | None) -> Result:
-        """Raises ItemError, JudgeGoneError."""
+    def score(self, item: Item, audio: bytes | None) -> Result:
+        """Raises ItemError, ScorerGoneError."""
         if audio is None:
             return self._text(item)
-        scores: list[tuple[np.ndarray, np.ndarray]] = []  # of each window, in the order in which they were judged
+        scores: list[tuple[np.ndarray, np.ndarray]] = []  # of each window, in the order in which they were scored
 
-        def judge_window(wav: bytes, language: str) -> Verdict:
+        def check_window(wav: bytes, language: str) -> Verdict:
             outputs = self._models(
                 "audio_safety",
                 ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES"),
@@ -120,7 +120,7 @@ class ServerJudge:
         try:
             *_, verdict = scan(
                 audio,
-                judge_window,
+                check_window,
                 self._windows,
                 Terms(LIMITS, self.conditions.window_max_s, _PARALLEL_WINDOWS),
             )
@@ -139,12 +139,12 @@ class ServerJudge:
 
     def _text(self, item: Item) -> Result:
         transcript = _strings(text_transcript(item.text or "").model_dump_json())
-        judged = self._models("text_safety", ("TEXT_SCORES", "TEXT_FINDINGS"), TRANSCRIPT=transcript)
+        scored = self._models("text_safety", ("TEXT_SCORES", "TEXT_FINDINGS"), TRANSCRIPT=transcript)
         verdict = self._models(
             "policy",
             ("VERDICT",),
             TRANSCRIPT=transcript,
-            TEXT_FINDINGS=judged["TEXT_FINDINGS"],
+            TEXT_FINDINGS=scored["TEXT_FINDINGS"],
             ACOUSTIC_FINDINGS=_strings(AcousticFindings(model="none", model_version="0").model_dump_json()),
             DURATION=np.array([[text_segments(item.text or "")[-1].end_s]], np.float32),
             WARNINGS=_strings("[]"),
@@ -153,7 +153,7 @@ class ServerJudge:
         return Result(
             item=item,
             source_sha256="",
-            text_scores=_by_name(CATEGORIES, judged["TEXT_SCORES"][0]),
+            text_scores=_by_name(CATEGORIES, scored["TEXT_SCORES"][0]),
             verdict=Verdict.model_validate_json(verdict["VERDICT"].flat[0]),
         )
 
