@@ -1,4 +1,8 @@
-"""Whisper's matmuls in 8 bits. torch multiplies 8-bit floats on a CPU too, slowly, so both are tested anywhere."""
+"""Whisper's matmuls in 8 bits.
+
+torch has no matmul of 8-bit floats with a scale a row for a CPU: here a reference stands in for it, which takes exactly
+what the CUDA kernel takes.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,37 @@ from aircheck.inference.whisper.engine import WhisperEngine, Window
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper, load
 from support.whisper_models import CPU, random_whisper
 
+LAYERS = [(384, 384), (512, 2048), (1280, 5120), (5120, 1280)]  # in and out, of Whisper's encoders
+
 FORMATS = [(Int8Linear, torch.float32), (Int8Linear, torch.bfloat16), (Fp8Linear, torch.bfloat16)]
 
 
 @pytest.fixture
 def model() -> Whisper:
     return _in(torch.bfloat16, random_whisper(80, 51864))
+
+
+@pytest.fixture(autouse=True)
+def _fp8_matmul(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "_scaled_mm", _scaled_mm)
+
+
+def _scaled_mm(
+    a: Tensor, b: Tensor, *, scale_a: Tensor, scale_b: Tensor, bias: Tensor, out_dtype: torch.dtype
+) -> Tensor:
+    """The arithmetic of the row-wise kernel, in fp32, and its conditions (ATen/native/cuda/ScaledBlas.cpp)."""
+    (m, k), n = a.shape, b.shape[1]
+    assert a.dtype is b.dtype is torch.float8_e4m3fn
+    assert a.is_contiguous()
+    assert b.t().is_contiguous()
+    assert k % 16 == n % 16 == 0
+    assert scale_a.shape == (m, 1)
+    assert scale_b.shape == (1, n)
+    assert scale_a.dtype is scale_b.dtype is torch.float32
+    assert scale_a.is_contiguous()
+    assert scale_b.is_contiguous()
+    assert bias.dtype is out_dtype is torch.bfloat16
+    return ((a.float() @ b.float()) * scale_a * scale_b + bias.float()).to(out_dtype)
 
 
 def _in(dtype: torch.dtype, model: Whisper) -> Whisper:
@@ -65,6 +94,34 @@ def test_silence_and_absent_weights_stay_zero_in_8_bits(product: type, dtype: to
     zeros, noise = torch.zeros(1, 64, dtype=dtype), torch.randn(1, 64).to(dtype)
     assert torch.equal(product(linear)(zeros)[0], linear.bias)
     assert product(linear)(noise)[0, 1] == linear.bias[1]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("n_in", "n_out"), LAYERS)
+@pytest.mark.parametrize("input_scale", [1e-3, 1.0, 1e3])
+def test_an_fp8_layer_errs_by_no_more_than_its_roundings(n_in: int, n_out: int, input_scale: float) -> None:
+    """e4m3 has 3 bits of mantissa, so each factor is off by a sixteenth of itself, or near zero by half the smallest
+    step, 2⁻¹⁰ of a range of 448; the output is rounded to bf16. By row, whatever the other rows are."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(n_in, n_out).to(torch.bfloat16)
+    linear.bias.zero_()
+    linear.weight.mul_(torch.logspace(-6, 0, n_out)[:, None])  # channels of very different sizes
+    x = (torch.randn(24, n_in) * torch.logspace(-2, 2, 24)[:, None] * input_scale).to(torch.bfloat16)
+    ours, exact = Fp8Linear(linear)(x).double(), linear.double()(x.double())
+    weight, rows = linear.weight.abs(), x.double().abs()
+    row_errors = rows / 16 + rows.amax(dim=1, keepdim=True) / 448 * 2**-10
+    weight_errors = weight / 16 + weight.amax(dim=1, keepdim=True) / 448 * 2**-10
+    bound = row_errors @ weight.t() + rows @ weight_errors.t() + row_errors @ weight_errors.t() + exact.abs() / 256
+    assert ((ours - exact).abs() <= bound).all()
+    typical = rows.norm(dim=1, keepdim=True) * weight.norm(dim=1) * n_in**-0.5  # of independent inputs
+    relative = ((ours - exact) / typical).square().mean(dim=0).sqrt()
+    assert relative.max() < 0.08, "a channel of small weights is as exact as the others"
+
+
+@torch.inference_mode()
+def test_fp8_refuses_sizes_that_its_kernel_does_not_take() -> None:
+    with pytest.raises(QuantizationError, match="multiples of 16.*64 to 40"):
+        Fp8Linear(torch.nn.Linear(64, 40))
 
 
 @torch.inference_mode()

@@ -28,6 +28,7 @@ On the window measured, `base` has 0.013 with 8 bits of input, 0.017 with 7, 0.2
 
 _LARGEST_E4M3 = 448.0
 _FIRST_WITH_FP8 = (8, 9)  # compute capability: Ada
+_FP8_MULTIPLE = 16  # of rows and columns: torch's kernel copies 16 bytes at a time
 _LARGEST_INT8 = 127
 _N_CHECKED_TOKENS = 32
 
@@ -64,31 +65,34 @@ class Int8Linear:
 
 
 class Fp8Linear:
-    """A linear layer whose matmul is computed in FP8: [..., in] -> [..., out] in the dtype of its input.
+    """A linear layer whose matmul is computed in FP8 on a GPU: [..., in] -> [..., out] in the dtype of its input.
 
-    The weights, and each row of the input anew each time, are scaled to the range of e4m3; it accumulates in higher
-    precision (Micikevicius et al., FP8 Formats for Deep Learning, arXiv:2209.05433). What a row gives does not depend
-    on the rows beside it.
+    One scale for each row of the weights, and one for each row of the input, anew each time, to the range of e4m3; it
+    accumulates in higher precision (Micikevicius et al., FP8 Formats for Deep Learning, arXiv:2209.05433). What a row
+    gives does not depend on the rows beside it.
+
+    The input is read twice, for its rows' largest values and to be rounded; the kernel applies scales and bias.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
+        """Raises QuantizationError for sizes that the kernel does not take."""
         weight = linear.weight.detach().float()
-        self._largest_weight = weight.abs().amax().clamp(min=1e-12)
-        self._weight = _e4m3(weight / self._largest_weight)
-        self._scale = torch.tensor(1 / _LARGEST_E4M3, device=weight.device)
-        self._bias = linear.bias.detach()
+        if weight.shape[0] % _FP8_MULTIPLE or weight.shape[1] % _FP8_MULTIPLE:
+            raise QuantizationError(
+                f"whisper_quantization 'fp8' takes layers of multiples of {_FP8_MULTIPLE}, and this checkpoint has one "
+                f"of {weight.shape[1]} to {weight.shape[0]}; set it to none"
+            )
+        rows, scales = _e4m3(weight)
+        self._weight, self._scales = rows.t(), scales.t().contiguous()
+        # of the kernel's output, which is bf16 whatever its input was
+        self._bias = None if linear.bias is None else linear.bias.detach().to(torch.bfloat16)
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, -2)
-        largest = rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-6)
+        rows, scales = _e4m3(x.flatten(0, -2))
         y = torch._scaled_mm(
-            _e4m3(rows.float() / largest),
-            self._weight.t(),
-            scale_a=self._scale,
-            scale_b=self._scale * self._largest_weight,
-            out_dtype=x.dtype,
+            rows, self._weight, scale_a=scales, scale_b=self._scales, bias=self._bias, out_dtype=torch.bfloat16
         )
-        return torch.addcmul(self._bias.to(x.dtype), y, largest).unflatten(0, x.shape[:-1])
+        return y.to(x.dtype).unflatten(0, x.shape[:-1])
 
 
 def require_device(quantization: Quantization, device: torch.device) -> None:
@@ -134,9 +138,14 @@ def _log_probs(model: Whisper, audio_features: Tensor) -> Tensor:
     return F.log_softmax(model.decoder(drawn.to(model.device), audio_features).float(), dim=-1)
 
 
-def _e4m3(x: Tensor) -> Tensor:
-    """Values from -1 to 1, scaled to e4m3's range and rounded to it."""
-    return (x * _LARGEST_E4M3).clamp(-_LARGEST_E4M3, _LARGEST_E4M3).to(torch.float8_e4m3fn)
+def _e4m3(x: Tensor) -> tuple[Tensor, Tensor]:
+    """[n, m] in e4m3, each row scaled to its range, and what to multiply the rows with, fp32 [n, 1]."""
+    largest = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True)
+    scales = (largest.float() / _LARGEST_E4M3).clamp_(min=1e-12)
+    rows = torch.empty(x.shape, dtype=torch.float8_e4m3fn, device=x.device)
+    # in fp32, rounded as it is written; what rounding puts beyond 448 is still nearest to 448
+    torch.mul(x, scales.reciprocal(), out=rows)
+    return rows, scales
 
 
 def _window(n_mels: int) -> Tensor:
