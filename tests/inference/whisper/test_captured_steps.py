@@ -6,7 +6,8 @@ What a captured step reads must outlive the capture. A GPU would read freed memo
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -50,11 +51,11 @@ class WatchedBackend(HostBackend):
     def __init__(self) -> None:
         self.inputs: list[Inputs] = []
 
-    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> tuple[Callable[[], None], Tensor]:
+    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> Callable[[], Tensor]:
         self.inputs.append(Inputs())
         with self.inputs[-1]:
-            report = step()
-        return (lambda: None), report
+            result = step()
+        return lambda: result
 
 
 @pytest.fixture(scope="module")
@@ -67,24 +68,52 @@ def test_what_a_captured_step_reads_lives_as_long_as_the_step(model: Whisper) ->
     backend = WatchedBackend()
     runner = ModelRunner(model, DecodingOptions(), n_slots=9, mode=GRAPHED, backend=backend)
     gc.collect()
-    assert len(backend.inputs) == 8  # 8 or all slots, short or long texts, sampling or not
+    assert len(backend.inputs) == 8 + 3  # 8 or all slots, short or long texts, sampling or not; 1, 4 or 16 encodings
     for inputs in backend.inputs:
-        assert len(inputs.read) > 30
+        assert len(inputs.read) >= 20
         assert not any(storage.expired() for storage in inputs.read), "a replay would read freed memory"
     del runner
 
 
 class RecordingBackend(HostBackend):
-    """Captures nothing and says which shapes it was asked for."""
+    """Captures nothing and says which shapes it was asked for, and where.
+
+    As a GPU would, it only ever reads the inputs that a step was captured with.
+    """
 
     def __init__(self) -> None:
         self.replayed: list[tuple[int, int]] = []
         self.captured: list[tuple[int, int]] = []
+        self.encodings: list[int] = []  # captured
+        self.encoded: list[Tensor] = []  # inputs of those replayed
+        self.is_encoding = False
 
-    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> tuple[Callable[[], None], Tensor]:
+    @contextmanager
+    def encoding(self) -> Iterator[None]:
+        self.is_encoding = True
+        yield
+        self.is_encoding = False
+
+    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> Callable[[], Tensor]:
+        if self.is_encoding:
+            return self._capture_encoding(*step.args)
         n, length, *_ = step.args
         self.captured.append((n, length))
-        return (lambda: self.replayed.append((n, length))), torch.zeros(6, n)
+
+        def replay() -> Tensor:
+            self.replayed.append((n, length))
+            return torch.zeros(6, n)
+
+        return replay
+
+    def _capture_encoding(self, log_mels: Tensor) -> Callable[[], Tensor]:
+        self.encodings.append(len(log_mels))
+
+        def replay() -> Tensor:
+            self.encoded.append(log_mels.clone())
+            return torch.zeros(len(log_mels), 1500, 16)
+
+        return replay
 
 
 def test_steps_are_captured_at_the_start_the_largest_first(model: Whisper) -> None:
@@ -94,6 +123,19 @@ def test_steps_are_captured_at_the_start_the_largest_first(model: Whisper) -> No
     assert {n for n, _ in backend.captured} == {8, 16, 32, 40}
     assert {length for _, length in backend.captured} == {128, 256}
     assert len(backend.captured) == 4 * 2 * 2
+    assert backend.encodings == [16, 4, 1]
+
+
+@torch.inference_mode()
+def test_a_captured_encoding_gets_the_windows_in_its_own_input(model: Whisper) -> None:
+    backend = RecordingBackend()
+    runner = ModelRunner(model, DecodingOptions(), n_slots=4, mode=GRAPHED, backend=backend)
+    for n in (3, 1, 16, 2):
+        runner.encode([torch.full((80, 3000), float(n))] * n)
+    assert [len(log_mels) for log_mels in backend.encoded] == [4, 1, 16, 4]
+    for n, log_mels in zip((3, 1, 16, 2), backend.encoded, strict=True):
+        assert (log_mels[:n] == n).all()
+        assert not log_mels[n:].any()
 
 
 @pytest.mark.parametrize(

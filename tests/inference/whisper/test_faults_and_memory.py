@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,7 +43,10 @@ def test_little_memory_bounds_the_slots_and_one_is_always_there(monkeypatch: pyt
 def test_a_gpu_keeps_memory_for_encoded_windows_activations_and_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """large-v3 on a card with 16 GiB left: 32 encoded windows are 7.9 GB."""
     reserved = reserved_bytes(LARGE, torch.bfloat16, GRAPHED, 1)
-    assert reserved > 32 * 2 * 32 * 1280 * 1500 * 2
+    encoded, captured = 32 * 2 * 32 * 1280 * 1500 * 2, (1 + 4 + 16) * (128 * 3000 * 4 + 1500 * 1280 * 2)
+    assert reserved > encoded + captured
+    one_size = replace(GRAPHED, encode_sizes=(16,))
+    assert reserved - reserved_bytes(LARGE, torch.bfloat16, one_size, 1) == captured * 5 / 21
     with_available(monkeypatch, 16 * GIB)
     n_slots = default_slots(LARGE, torch.device("cuda"), torch.bfloat16, 1, GRAPHED)
     per_slot = 2 * 32 * 1280 * (256 + 1500) * 2

@@ -49,25 +49,16 @@ class HostBackend:
         """A host buffer in fp32 to copy batches to the device from."""
         return torch.zeros(shape)
 
-    def to_device(self, staged: Tensor) -> Tensor:
-        return staged
-
     def to_host(self, tensor: Tensor) -> tuple[Tensor, Event | None]:
         """A copy of the tensor, and when it will be there."""
         return tensor.clone(), None
 
-    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """Record a step of fixed shapes: what runs it again, and the one tensor that each run writes its result to.
+    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> Callable[[], Tensor]:
+        """Record a step of fixed shapes: what runs it again and returns its result, which the next run overwrites.
 
         state : tensors that the step changes, to be left as they are
         """
-        report = torch.empty(0)
-
-        def replay() -> None:
-            chosen = step()
-            report.resize_(chosen.shape).copy_(chosen)
-
-        return replay, report
+        return step
 
     def synchronize(self) -> None:
         """Wait until all that was asked for has been done."""
@@ -81,7 +72,8 @@ class CudaBackend(HostBackend):
         # the decoder's small kernels must not wait behind the encoder's large ones: the lower number goes first
         self._decoding = torch.cuda.Stream(device, priority=-1)
         self._encoding = torch.cuda.Stream(device, priority=0)
-        self._pool = torch.cuda.graph_pool_handle()
+        # graphs that share a pool share its memory, so those of two streams, which run beside each other, may not
+        self._pools = {stream: torch.cuda.graph_pool_handle() for stream in (self._decoding, self._encoding)}
 
     @contextmanager
     def worker(self) -> Iterator[None]:
@@ -108,15 +100,12 @@ class CudaBackend(HostBackend):
     def staging(self, shape: tuple[int, ...]) -> Tensor:
         return torch.zeros(shape, pin_memory=True)
 
-    def to_device(self, staged: Tensor) -> Tensor:
-        return staged.to(self.device, non_blocking=True)
-
     def to_host(self, tensor: Tensor) -> tuple[Tensor, Event]:
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
         return host, self.event()
 
-    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> tuple[Callable[[], None], Tensor]:
+    def capture(self, step: Callable[[], Tensor], state: dict[str, Tensor]) -> Callable[[], Tensor]:
         before = {name: tensor.clone() for name, tensor in state.items()}
         for _ in range(_WARM_UPS):
             step()
@@ -124,9 +113,15 @@ class CudaBackend(HostBackend):
             state[name].copy_(tensor)
         self.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._decoding):
-            report = step()  # recorded, not run
-        return graph.replay, report
+        stream = torch.cuda.current_stream(self.device)
+        with torch.cuda.graph(graph, pool=self._pools[stream], stream=stream):
+            result = step()  # recorded, not run
+
+        def replay() -> Tensor:
+            graph.replay()
+            return result
+
+        return replay
 
     def synchronize(self) -> None:
         torch.cuda.synchronize(self.device)

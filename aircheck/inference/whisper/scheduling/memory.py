@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from whisper.audio import N_FRAMES
 from whisper.model import ModelDimensions
 
 from aircheck.inference.whisper.decoding.kv_cache import KVCache
@@ -43,7 +44,12 @@ def reserved_bytes(dims: ModelDimensions, dtype: torch.dtype, mode: RunnerMode, 
     encoding = n_workers * mode.encode_batch * (n_activations + convolution) * dtype.itemsize
     rows = MAX_SLOTS["cuda"] if mode.is_graphed else MAX_SLOTS["cpu"] * n_workers
     logits = rows * dims.n_vocab * (_FP32_BYTES + 8 * _N_LIVE_LOGITS)
-    return encoded + encoding + logits
+    captured = 0
+    if mode.is_graphed:  # of each size: its log-mels, and the features that it leaves
+        log_mel = dims.n_mels * N_FRAMES * _FP32_BYTES
+        features = dims.n_audio_ctx * dims.n_audio_state * dtype.itemsize
+        captured = n_workers * sum(mode.encode_sizes) * (log_mel + features)
+    return encoded + encoding + logits + captured
 
 
 def available_bytes(device: torch.device, cgroup: Path = _CGROUP) -> int:

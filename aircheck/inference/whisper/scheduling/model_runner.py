@@ -3,8 +3,9 @@
 A runner is eager or graphed. An eager one is for a CPU: what it is asked for is done when it returns, and a step has
 the shapes that its sequences need. A graphed one is for a GPU, where a decoder step is many small kernels and launching
 them one by one takes longer than running them: steps are captured once as CUDA graphs, for a few shapes (buckets) that
-the slots in use and the longest text are rounded up to; the encoder has a stream of its own, and the host reads a
-step's report while later steps run. Rows beyond the slots in use decode what was left there, and nobody reads it.
+the slots in use and the longest text are rounded up to, and so are encodings of a few sizes; the encoder has a stream
+of its own, and the host reads a step's report while later steps run. Rows beyond the slots in use decode what was left
+there, and nobody reads it.
 
 A graphed runner also runs on a CPU, uncaptured; that is how it is tested without a GPU.
 """
@@ -20,6 +21,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from whisper.audio import N_FRAMES
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
@@ -129,22 +131,17 @@ _N_STAGING = 3  # buffers of a size: one is filled while the others may still be
 
 @dataclass(frozen=True)
 class CapturedStep:
-    """A decoder step of fixed shapes, with every tensor that it reads or writes.
+    """A decoder step, or an encoding, of fixed shapes, with every tensor that it reads.
 
     A graph holds addresses, not tensors: an input that nobody holds is freed, and the replays then read whatever the
     allocator has put there since.
 
-    inputs : what the step reads beside the slots' own state and caches
-    report : as `TokenRules.choose` returns it, which the next replay overwrites
+    replay : returns what `TokenRules.choose` does, or audio features; the next replay overwrites it
+    inputs : what it reads beside the weights and the slots' own state and caches
     """
 
-    replay: Callable[[], None]
+    replay: Callable[[], Tensor]
     inputs: tuple[Tensor, ...]
-    report: Tensor
-
-    def __call__(self) -> Tensor:
-        self.replay()
-        return self.report
 
 
 def round_up(n: int, multiple: int) -> int:
@@ -188,6 +185,7 @@ class ModelRunner:
                 f"max_tokens is {self.max_tokens}; the model has room for 1 to {dims.n_text_ctx - self.n_prompt}"
             )
         self._n_positions = n_positions(dims, self.n_prompt + self.max_tokens)
+        self._n_mels = dims.n_mels
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
         self._aligner = WordAligner(model, self.tokenizer, self.device) if options.word_timestamps else None
         self.is_multilingual = model.is_multilingual
@@ -209,6 +207,7 @@ class ModelRunner:
         self._language_tokens = dict(codes)
         self._staging: dict[int, deque[tuple[Tensor, Event | None]]] = {}  # by size: host buffers, and when copied
         self._captured = self._capture() if mode.is_graphed else {}
+        self._captured_encodings = self._capture_encodings() if mode.is_graphed else {}
         self._languages = dict(zip(self.tokenizer.all_language_tokens, self.tokenizer.all_language_codes, strict=True))
 
     def language(self, token: int) -> str:
@@ -221,15 +220,16 @@ class ModelRunner:
 
     def encode(self, log_mels: Sequence[np.ndarray | Tensor]) -> list[EncodedWindow]:
         """Log-mels [n_mels, 3000], at most `mode.encode_batch`, to what the decoder looks up, when it is ready."""
-        if self.mode.encode_batch == 1:
+        if not self.mode.is_graphed:
             batches = [torch.as_tensor(log_mel)[None].to(self.device) for log_mel in log_mels]
             return [EncodedWindow(self._decoder.cross_kv(self._encoder.encode(batch)[0])) for batch in batches]
         size = self.mode.encode_size(len(log_mels))
         buffer = self._staged(log_mels, size)
         with self.backend.encoding():
-            batch = self.backend.to_device(buffer)
+            captured = self._captured_encodings[size]
+            captured.inputs[0].copy_(buffer, non_blocking=True)
             self._staging[size].append((buffer, self.backend.event()))
-            audio_features = self._encoder.encode(batch)[: len(log_mels)]
+            audio_features = captured.replay()[: len(log_mels)]
             encoded = [self._decoder.cross_kv(audio) for audio in audio_features]
             ready = self.backend.event()
         return [EncodedWindow(cross_kv, ready) for cross_kv in encoded]
@@ -275,7 +275,7 @@ class ModelRunner:
         n, length = len(positions), max(positions) + 1
         if self.mode.is_graphed:
             shape = self._bucket(n), self._bucket_length(length), bool(sampling)
-            return StepReport(*self.backend.to_host(self._captured[shape]()[:, :n]))
+            return StepReport(*self.backend.to_host(self._captured[shape].replay()[:, :n]))
         starting = [slot for slot, position in enumerate(positions) if position == 0]
         length = min(round_up(length, LENGTH_MULTIPLE), self._n_positions)
         return StepReport(self._chosen(n, length, self._index(starting), self._index(sampling)))
@@ -311,9 +311,20 @@ class ModelRunner:
             for n, length, samples in sorted(shapes, reverse=True):
                 sampling = rows[:n] if samples else None
                 step = partial(self._chosen, n, length, rows[:n], sampling)
-                replay, report = self.backend.capture(step, vars(self._state))
-                steps[n, length, samples] = CapturedStep(replay, (rows,), report)
+                replay = self.backend.capture(step, vars(self._state))
+                steps[n, length, samples] = CapturedStep(replay, (rows,))
         return steps
+
+    @torch.inference_mode()
+    def _capture_encodings(self) -> dict[int, CapturedStep]:
+        """Encodings of every size, the largest first."""
+        encodings = {}
+        with self.backend.worker(), self.backend.encoding():
+            for size in sorted(self.mode.encode_sizes, reverse=True):
+                log_mels = torch.zeros(size, self._n_mels, N_FRAMES, device=self.device)
+                replay = self.backend.capture(partial(self._encoder.encode, log_mels), {})
+                encodings[size] = CapturedStep(replay, (log_mels,))
+        return encodings
 
     def align(
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
