@@ -61,12 +61,6 @@ def test_the_help_is_there(command: str) -> None:
     assert "Usage: aircheck " + command in done.stdout
 
 
-def test_every_scorer_and_report_can_be_imported() -> None:
-    names = ("model_scorers", "server_scorer", "session", "propose", "build", "html", "markdown", "plots")
-    done = plainly("; ".join(f"import benchmarks.quality.{name}" for name in names))
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_model_is_measured_and_thresholds_are_proposed(tmp_path) -> None:
     items = [
         Item(id="threat", text="i will find you and i will kill you", labels=(Label(category="violence_threat"),)),

@@ -31,6 +31,7 @@ from training.text_safety.identity import Swap, swaps
 from training.text_safety.lines import Line, read_test
 
 REVIEW = 0.5  # the proposed threshold for a person's look
+CALM = 0.2  # a score that says nothing is there
 FALSE_RATE = 0.01  # share of calm lines that may exceed a category's strict threshold
 SEED = 2
 
@@ -86,6 +87,7 @@ class Report:
     blamed_for_neighbour: float  # share of calm segments flagged only because of a harmful neighbour
     prose_lines: int
     prose_flagged: float  # share of prose that nobody wrote for us at or above REVIEW
+    prose_calm: float  # share of it below CALM
     identity: list[Swap]
 
 
@@ -163,16 +165,17 @@ def localisation(classifier: TextClassifier, lines: Sequence[Line], seed: int = 
     return float(((beside >= REVIEW) & (alone < REVIEW)).mean())
 
 
-def split_recall(classifier: TextClassifier, lines: Sequence[Line], union: bool) -> float:
-    """Share of harmful lines cut over two segments that reach REVIEW on both halves, or (`union`) on either."""
+def split_recall(classifier: TextClassifier, lines: Sequence[Line]) -> tuple[float, float]:
+    """Shares of harmful lines cut over two segments that reach REVIEW on both halves, and on at least one."""
     cut = [line for line in lines if line.kind == "harmful" and len(line.parts) == 2]
     scores = classifier.score([passage for line in cut for passage in passages(line.parts)]).reshape(len(cut), 2, -1)
     found = []
     for line, halves in zip(cut, scores, strict=True):
         columns = [list(Category).index(label) for label in line.labels]
         reached = (halves[:, columns] >= REVIEW).any(axis=1)
-        found.append(reached.any() if union else reached.all())
-    return float(np.mean(found))
+        found.append((reached.all(), reached.any()))
+    both, either = np.mean(found, axis=0)
+    return float(both), float(either)
 
 
 def word_error_rate(lines: Sequence[Line], transcribed: Sequence[Line]) -> float:
@@ -182,21 +185,25 @@ def word_error_rate(lines: Sequence[Line], transcribed: Sequence[Line]) -> float
     return errors / sum(len(line.text.split()) for line in lines)
 
 
-def measure(classifier: TextClassifier) -> Report:
+def measure(classifier: TextClassifier, prose_step: int = 1) -> Report:
+    """All figures; of the prose, every `prose_step`-th sentence."""
     test = read_test()
     spoken, known = heard(test), transcripts.read(transcripts.TEST)
-    prose = [Line((text,), "benign", "benign") for text in wild.docstring_lines()]
+    prose = [Line((text,), "benign", "benign") for text in wild.docstring_lines()[::prose_step]]
+    prose_scores = score_lines(classifier, prose).max(axis=1)
+    split_on_both, split_on_either = split_recall(classifier, test)
     return Report(
         f"{classifier.name} {classifier.version}",
         f"{known.whisper} {known.whisper_version}",
         word_error_rate(test, spoken),
         figures(test, score_lines(classifier, test)),
         figures(spoken, score_lines(classifier, spoken)),
-        split_recall(classifier, test, union=False),
-        split_recall(classifier, test, union=True),
+        split_on_both,
+        split_on_either,
         localisation(classifier, test),
         len(prose),
-        float((score_lines(classifier, prose).max(axis=1) >= REVIEW).mean()),
+        float((prose_scores >= REVIEW).mean()),
+        float((prose_scores < CALM).mean()),
         swaps(classifier, REVIEW),
     )
 

@@ -7,26 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from aircheck.inference import device
 from aircheck.inference.text_safety.embedded import HEAD, EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.head import load_head, save_head
 from aircheck.inference.text_safety.passages import Passage, passages
 from aircheck.policy.taxonomy import Category
-
-TEXTS = ["welcome back", "i'm going to kill you, i swear", "mix the flour with water and let it rest for an hour"]
-
-
-@pytest.mark.parametrize("is_fast_bf16", [False, True], ids=["fp32", "bf16"])
-def test_a_passages_scores_do_not_depend_on_its_batch(
-    embedded: EmbeddedTextClassifier, monkeypatch: pytest.MonkeyPatch, is_fast_bf16: bool
-) -> None:
-    """On any CPU, in both dtypes; the filler is shorter, as long and longer."""
-    monkeypatch.setattr(device, "cpu_has_fast_bf16", lambda: is_fast_bf16)
-    filler = passages([f"line {index} about nothing much " + "and so on " * (index % 30) for index in range(150)])
-    alone = np.concatenate([embedded.score([item]) for item in passages(TEXTS)])
-    among = embedded.score([*filler[:70], *passages(TEXTS), *filler[70:]])[70:73]
-    assert among == pytest.approx(alone, abs=1e-6)
 
 
 def test_case_and_punctuation_do_not_change_a_score(embedded: EmbeddedTextClassifier) -> None:

@@ -9,21 +9,12 @@ import pytest
 
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.policy.taxonomy import Category
-from training.text_safety import wild
-from training.text_safety.evaluate import (
-    Report,
-    as_json,
-    as_markdown,
-    average_precision,
-    measure,
-    score_lines,
-)
-from training.text_safety.lines import Line
+from training.text_safety.evaluate import Report, as_json, as_markdown, average_precision, measure
 
 
 @pytest.fixture(scope="module")
 def report(embedded: EmbeddedTextClassifier) -> Report:
-    return measure(embedded)
+    return measure(embedded, prose_step=4)
 
 
 def test_harm_is_ranked_above_hard_negatives(report: Report) -> None:
@@ -76,9 +67,7 @@ def test_average_precision_is_one_when_all_harm_is_above_and_falls_with_each_fal
     assert average_precision(positive, negative) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_prose_from_elsewhere_is_not_flagged(embedded: EmbeddedTextClassifier) -> None:
-    lines = [Line((text,), "benign", "benign") for text in wild.docstring_lines()[::4]]
-    highest = score_lines(embedded, lines).max(axis=1)
-    assert len(lines) >= 500
-    assert (highest >= 0.5).mean() <= 0.003
-    assert (highest < 0.2).mean() >= 0.97
+def test_prose_from_elsewhere_is_not_flagged(report: Report) -> None:
+    assert report.prose_lines >= 500
+    assert report.prose_flagged <= 0.003
+    assert report.prose_calm >= 0.97
