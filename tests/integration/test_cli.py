@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from aircheck_client import Verdict
 from support.audio import encode, silence, tone, wav
+from support.speech import speak
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "episode.mp3"
 
@@ -94,7 +94,8 @@ def test_a_setting_nobody_knows_stops_serve_with_2():
 
 
 def test_the_demo_runs_from_start_to_stop_and_leaves_its_json(tmp_path):
-    recording = shutil.copy(SAMPLE, tmp_path / "episode.mp3")
+    recording = tmp_path / "episode.wav"
+    recording.write_bytes(wav(speak("i will find you and i will kill you")))
     done = aircheck("demo", recording)
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = Verdict.model_validate_json((tmp_path / "episode.verdict.json").read_text())

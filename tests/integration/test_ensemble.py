@@ -132,7 +132,7 @@ def test_sixteen_clips_at_once_with_one_corrupt_give_fifteen_good_answers(client
 def test_requests_of_many_clients_fuse_into_batches(client, models):
     names = ("audio_decode", "acoustic_safety")  # texts come from Whisper one at a time: see test_models.py
     before = {name: models.statistics(name) for name in names}
-    clip = wav(speak(SAID))
+    clip = wav(tone(1.0))  # no speech: Whisper, whose batches are its own, does not decode it
     with ThreadPoolExecutor(24) as pool:
         list(pool.map(client.scan_clip, [clip] * 48))
     for name in names:
