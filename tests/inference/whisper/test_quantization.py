@@ -176,8 +176,8 @@ def test_a_windows_text_in_int8_does_not_depend_on_the_windows_beside_it(windows
     """What is not a matmul is in fp32 or bf16; on noise too."""
     model = _in(dtype, random_whisper(80, 51865))
     whisper = LoadedWhisper(model, get_tokenizer(True, num_languages=99), "random", "0")
-    sent = [Window(log_mel, 30.0) for log_mel in windows]
-    options = DecodingOptions(temperatures=(0.0,), max_tokens=40)
+    sent = [Window(log_mel, 30.0) for log_mel in windows[[0, 2, 4, 5]]]  # speech, noise and a tone: as many as slots
+    options = DecodingOptions(temperatures=(0.0,), seek=False, max_tokens=20)
     with WhisperEngine(whisper, options, n_slots=4, threads=1) as plain:
         without = plain.decode(sent)
     with WhisperEngine(whisper, options, n_slots=4, threads=1, quantization="int8") as engine:

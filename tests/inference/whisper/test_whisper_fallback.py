@@ -17,6 +17,7 @@ from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 from support.whisper_models import decoded
 
 SEED = 5
+MAX_TOKENS = 64
 N_PROMPT = 3  # start, language, task: the last one's position draws the first token
 
 
@@ -37,13 +38,13 @@ class SeededCategorical:
         return (self._logits + gumbel_noise(SEED, *at, n_vocab)).argmax(dim=-1)
 
 
-def chain(model: Whisper, log_mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> whisper.DecodingResult:
+def chain(model: Whisper, features: Tensor, monkeypatch: pytest.MonkeyPatch) -> whisper.DecodingResult:
     """`decode_with_fallback` of whisper/transcribe.py, with our noise."""
     monkeypatch.setattr("whisper.decoding.Categorical", SeededCategorical)
     for temperature in TEMPERATURES:
         SeededCategorical.temperature, SeededCategorical.position = temperature, N_PROMPT - 1
-        options = whisper.DecodingOptions(temperature=temperature, fp16=False, language="en")
-        result = whisper.decode(model, log_mel, options)
+        options = whisper.DecodingOptions(temperature=temperature, fp16=False, language="en", sample_len=MAX_TOKENS)
+        result = whisper.decode(model, features, options)
         doubtful = result.compression_ratio > 2.4 or result.avg_logprob < -1.0
         if result.no_speech_prob > 0.6 and result.avg_logprob < -1.0:
             doubtful = False
@@ -60,8 +61,9 @@ def test_each_window_falls_back_as_whisper_transcribe_does(
     noisy = [sound + rng.normal(0, level, len(sound)) for sound in sounds[:1] for level in (0.03, 0.3)]
     hard = [whisper.log_mel_spectrogram(whisper.pad_or_trim(sound.astype(np.float32))) for sound in noisy]
     log_mels = torch.cat([windows[[0, 4]], torch.stack(hard)])
-    expected = [chain(base.model, log_mel, monkeypatch) for log_mel in log_mels]
-    ours = decoded(base.model, log_mels, 5, language="en", temperatures=TEMPERATURES, seed=SEED)
+    expected = [chain(base.model, features, monkeypatch) for features in base.model.encoder(log_mels)]
+    options = {"language": "en", "temperatures": TEMPERATURES, "seed": SEED, "max_tokens": MAX_TOKENS}
+    ours = decoded(base.model, log_mels, 5, **options)
     for window, result in zip(ours, expected, strict=True):
         assert window.temperature == result.temperature
         assert list(window.tokens) == result.tokens
@@ -71,7 +73,7 @@ def test_each_window_falls_back_as_whisper_transcribe_does(
 
 def test_what_is_drawn_depends_on_the_seed_and_not_on_the_batch(small: LoadedWhisper, windows: Tensor) -> None:
     def at_once(rows: list[int], n_slots: int, seed: int) -> list[DecodedWindow]:
-        return decoded(small.model, windows[rows], n_slots, temperatures=(1.0,), seed=seed)
+        return decoded(small.model, windows[rows], n_slots, temperatures=(1.0,), seed=seed, max_tokens=40)
 
     together, apart = at_once([0, 1, 2, 3], 4, 1), [at_once([row], 1, 1)[0] for row in (0, 1, 2, 3)]
     assert [window.tokens for window in together] == [window.tokens for window in apart]
