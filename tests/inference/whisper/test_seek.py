@@ -90,6 +90,11 @@ def test_without_a_pause_it_is_decoded_on_from_where_slow_words_end() -> None:
     assert done == Progress((at(0), *range(1, 7), at(3.2)), pytest.approx(3.2))
 
 
+def test_of_several_pauses_the_words_end_in_the_likeliest() -> None:
+    speech = [(0.0, 2.9), (3.2, 4.1), (4.4, 6.0), (6.3, 20.0)]
+    assert after(at(0), *range(14), at(20), speech=speech).resume_s == pytest.approx(4.1)
+
+
 def test_texts_before_the_skipped_speech_are_kept() -> None:
     before = (at(0), *range(1, 30), at(9), at(9))
     done = after(*before, 2, 3, at(29), speech=[(0.0, 9.0), (9.5, 10.5), (11.0, 29.0)])
