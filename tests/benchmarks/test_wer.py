@@ -16,8 +16,8 @@ from aircheck.inference.whisper.weights.ctranslate2_format import sha256
 from aircheck.settings import ROOT
 from benchmarks.wer import scores
 from benchmarks.wer.__main__ import markdown
-from benchmarks.wer.engines import Segment, Transcription, ctranslate2_folder
-from benchmarks.wer.recordings import Recording, first, join, read, samples
+from benchmarks.wer.engines import Transcription, ctranslate2_folder
+from benchmarks.wer.recordings import Recording, Segment, first, join, read, samples
 from support.audio import wav
 from support.speech import speak
 
@@ -119,6 +119,10 @@ def test_long_files_hold_recordings_of_one_language_and_pauses(tmp_path: Path) -
     heard = samples(joined.path)
     assert len(heard) / 16_000 == pytest.approx(joined.duration_s, abs=0.01)
     assert joined.duration_s >= 9
+    for part in joined.parts:
+        level = {"first": 0.1, "second": 0.2}[part.text]
+        loud = np.flatnonzero(np.abs(heard[round(part.start_s * 16_000) : round(part.end_s * 16_000)] - level) < 0.01)
+        assert len(loud) / 16_000 == pytest.approx(2.0, abs=0.04)
     levels = {round(float(level), 1) for level in heard}
     assert levels == {0.0, 0.1, 0.2}
     with wave.open(joined.path) as file:
