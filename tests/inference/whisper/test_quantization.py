@@ -159,8 +159,9 @@ def test_an_encoder_that_predicts_something_else_in_8_bits_is_refused_and_left_a
     assert torch.equal(encoder.encode(log_mel), before)
 
 
-def test_the_packaged_base_bears_int8() -> None:
-    whisper = load("base", CPU, torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_the_packaged_base_bears_int8(dtype: torch.dtype) -> None:
+    whisper = load("base", CPU, dtype)
     assert quantize(WindowEncoder(whisper.model.encoder), Int8Linear, whisper.model) < quantization.MAX_DIVERGENCE
 
 
