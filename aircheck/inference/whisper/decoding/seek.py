@@ -28,7 +28,7 @@ _MIN_PROGRESS_S = 0.1
 _MIN_HALVED_S = 2.0  # of audio, whose text is cut off: nobody speaks as much in less
 _MIN_TOKENS_PER_S = 1.7  # of speech: of people's texts 1 % have fewer than 2, and this few have skipped over some of it
 _MIN_SPARSE_S = 5.0  # of speech under one text, before that is believed
-_SLOW_TOKENS_PER_S, _USUAL_TOKENS_PER_S, _FAST_TOKENS_PER_S = 2.0, 3.5, 5.0  # where such a text's end is looked for
+_SLOW_TOKENS_PER_S, _USUAL_TOKENS_PER_S, _FAST_TOKENS_PER_S = 2.0, 3.2, 5.0  # where such a text's end is looked for
 
 
 @dataclass(frozen=True)
