@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from aircheck.episode_language import SURE, Detection, EpisodeLanguage
+from aircheck.policy.compositions import Compositions
 from aircheck.policy.fold import add_undecoded, fold, shift
 from aircheck.policy.packs import CoverageRules
 from aircheck_client.schema import Verdict, clock
@@ -37,6 +38,7 @@ class Terms:
     parallel : most windows decoded ahead and in flight
     coverage : what follows where the recording could not be decoded; None: nothing, it is only counted
     language : what to transcribe in; empty: detected over the episode
+    compositions : the pack's, for what lies in one window beside what lies in another
     """
 
     limits: Limits
@@ -44,6 +46,7 @@ class Terms:
     parallel: int
     coverage: CoverageRules | None = None
     language: str = ""
+    compositions: Compositions | None = None
 
 
 def scan(audio: bytes | memoryview, check: CheckWindow, executor: Executor, terms: Terms) -> Iterator[Verdict]:
@@ -64,7 +67,7 @@ def scan(audio: bytes | memoryview, check: CheckWindow, executor: Executor, term
             yield verdicts[-1].model_copy(update={"recording_s": episode.info.duration_s})
     if not verdicts:
         raise CorruptAudioError("the file holds no audio samples; was the recording cut off?")
-    whole = add_undecoded(fold(verdicts, end_s), episode.undecoded_s(), terms.coverage)
+    whole = add_undecoded(fold(verdicts, end_s, terms.compositions), episode.undecoded_s(), terms.coverage)
     warnings = tuple(dict.fromkeys((*episode.warnings(), *whole.warnings)))
     yield whole.model_copy(update={"warnings": warnings, "recording_s": end_s})
 

@@ -14,6 +14,7 @@ from aircheck_client.schema import (
     Action,
     Context,
     Coverage,
+    EventSpan,
     Evidence,
     Finding,
     ModelVersion,
@@ -67,6 +68,7 @@ def assemble(
     coverage: Coverage,
     unchecked: Iterable[Unchecked],
     segments: Iterable[Segment],
+    context_sounds: Iterable[EventSpan],
     warnings: Iterable[str],
     terms: Terms,
 ) -> Verdict:
@@ -90,6 +92,7 @@ def assemble(
         coverage=coverage,
         unchecked=stretches,
         segments=transcript,
+        context_sounds=tuple(context_sounds),
         language=_main_language(transcript),
         warnings=tuple(dict.fromkeys(warnings)),
         context=terms.context,

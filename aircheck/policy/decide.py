@@ -10,7 +10,7 @@ from aircheck.policy.assemble import Terms, assemble
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.packs import Rules
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, Category, Event
-from aircheck_client.schema import AcousticFindings, Context, Evidence, TextFindings, Transcript, Verdict
+from aircheck_client.schema import AcousticFindings, Context, EventSpan, Evidence, TextFindings, Transcript, Verdict
 
 _Name = TypeVar("_Name", Category, Event)
 
@@ -33,17 +33,20 @@ def decide_window(
     Raises:
         PolicyError: a classifier speaks of a category or an event that the taxonomy does not have.
     """
+    context_sounds = _context_sounds(acoustic, duration_s, rules)
+    evidence = {
+        **_text_evidence(transcript, text, duration_s, rules),
+        **_acoustic_evidence(acoustic, duration_s, rules),
+    }
     verdict = assemble(
-        {
-            **_text_evidence(transcript, text, duration_s, rules),
-            **_acoustic_evidence(acoustic, duration_s, rules),
-        },
+        rules.compositions.compose(evidence, context_sounds),
         scope="window",
         start_s=0.0,
         duration_s=duration_s,
         coverage=coverage.measure(transcript, duration_s, text.languages),
         unchecked=coverage.unchecked(transcript, duration_s, text.languages, rules.coverage),
         segments=coverage.with_languages(transcript),
+        context_sounds=context_sounds,
         warnings=(*warnings, *coverage.language_warnings(transcript, text)),
         terms=Terms(
             context=context,
@@ -133,6 +136,15 @@ def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rul
         )
         found[event].append(evidence)
     return found
+
+
+def _context_sounds(acoustic: AcousticFindings, duration_s: float, rules: Rules) -> list[EventSpan]:
+    spans = [
+        span.model_copy(update={"start_s": min(span.start_s, duration_s), "end_s": min(span.end_s, duration_s)})
+        for span in acoustic.spans
+        if span.event in rules.compositions.context_events
+    ]
+    return sorted(spans, key=lambda span: (span.start_s, span.end_s, span.event, span.score))
 
 
 def _known(name: str, kind: type[_Name], model: str) -> _Name:

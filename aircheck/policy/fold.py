@@ -1,21 +1,23 @@
 """Windows to one file: move a window's verdict to file time, fold those of a file's windows into one.
 
-`shift` and `fold` know no rules: they only move and merge verdicts, so whoever holds the verdicts of the windows can
-fold them. `fold` does not depend on the order in which it gets the windows, and folding in parts gives the same verdict
-as folding at once (for windows that do not overlap).
+`shift` and `fold` know no levels: they move and merge verdicts, so whoever holds the verdicts of the windows can fold
+them. Of the pack, only the compositions are needed, for what reaches from one window into the next. `fold` does not
+depend on the order in which it gets the windows, and folding in parts gives the same verdict as folding at once (for
+windows that do not overlap).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aircheck.policy import coverage as gaps
 from aircheck.policy import reasons
 from aircheck.policy.assemble import Terms, assemble, by_name, evidence_key
+from aircheck.policy.compositions import Compositions
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.packs import CoverageRules
 from aircheck.policy.reasons import MERGE_GAP_S
-from aircheck_client.schema import Coverage, Evidence, Segment, Verdict
+from aircheck_client.schema import Coverage, EventSpan, Evidence, Segment, Verdict
 
 
 def shift(verdict: Verdict, start_s: float) -> Verdict:
@@ -52,6 +54,10 @@ def shift(verdict: Verdict, start_s: float) -> Verdict:
             for item in verdict.unchecked
         ),
         segments=(_shifted(segment, start_s) for segment in verdict.segments),
+        context_sounds=(
+            span.model_copy(update={"start_s": span.start_s + start_s, "end_s": span.end_s + start_s})
+            for span in verdict.context_sounds
+        ),
         warnings=verdict.warnings,
         terms=Terms.of(verdict),
     )
@@ -77,13 +83,18 @@ def _shifted(segment: Segment, start_s: float) -> Segment:
     )
 
 
-def fold(verdicts: Iterable[Verdict], duration_s: float) -> Verdict:
+def fold(verdicts: Iterable[Verdict], duration_s: float, compositions: Compositions | None = None) -> Verdict:
     """One verdict for a whole file from those of its windows, which are in file time (see `shift`).
 
     Evidence of one category that touches, overlaps, or lies within MERGE_GAP_S becomes one passage, as long as the same
     model gave it with the same confidence: doubtful text never lends its score to text that was heard well. The
     severity and the action are the highest of any window, coverage is their sum, and the language is that of the most
     seconds of text.
+
+    Args:
+        verdicts: of the windows.
+        duration_s: of the file.
+        compositions: the pack's, for what lies in one window beside what lies in another; None: each window by itself.
 
     Raises:
         PolicyError: no verdicts, or verdicts made under different contexts or packs, or by different models.
@@ -97,14 +108,19 @@ def fold(verdicts: Iterable[Verdict], duration_s: float) -> Verdict:
         given = "; ".join(sorted(map(str, terms)))
         raise PolicyError(f"cannot fold verdicts made under different terms: {given}; scan the file again")
     segments = [segment for window in windows for segment in window.segments]
+    context_sounds = [span for window in windows for span in window.context_sounds]
+    evidence: Mapping[str, Sequence[Evidence]] = by_name(windows)
+    if compositions:
+        evidence = compositions.compose(evidence, context_sounds)
     return assemble(
-        {name: _merged(evidence) for name, evidence in by_name(windows).items()},
+        {name: _merged(items) for name, items in evidence.items()},
         scope="episode",
         start_s=windows[0].start_s,
         duration_s=duration_s,
         coverage=sum((window.coverage for window in windows), Coverage()),
         unchecked=gaps.merged(item for window in windows for item in window.unchecked),
         segments=sorted(segments, key=lambda segment: (segment.start_s, segment.end_s)),
+        context_sounds=_joined_sounds(context_sounds),
         warnings=(warning for window in windows for warning in window.warnings),
         terms=Terms.of(windows[0]),
     )
@@ -126,9 +142,27 @@ def add_undecoded(verdict: Verdict, seconds: float, rules: CoverageRules | None)
             *(gaps.undecoded(lost, verdict.start_s, verdict.end_s, rules) if rules else ()),
         ),
         segments=verdict.segments,
+        context_sounds=verdict.context_sounds,
         warnings=verdict.warnings,
         terms=Terms.of(verdict),
     )
+
+
+def _joined_sounds(spans: Iterable[EventSpan]) -> list[EventSpan]:
+    """Spans of one event that touch are one: music goes on from window to window."""
+    joined: list[EventSpan] = []
+    latest: dict[str, int] = {}
+    for span in sorted(spans, key=lambda span: (span.start_s, span.end_s, span.event, span.score)):
+        at = latest.get(span.event)
+        if at is not None and span.start_s <= joined[at].end_s:
+            before = joined[at]
+            joined[at] = before.model_copy(
+                update={"end_s": max(before.end_s, span.end_s), "score": max(before.score, span.score)}
+            )
+        else:
+            latest[span.event] = len(joined)
+            joined.append(span)
+    return joined
 
 
 def _merged(evidence: Sequence[Evidence]) -> list[Evidence]:

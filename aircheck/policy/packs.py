@@ -2,7 +2,8 @@
 
 A pack lists, for every category of speech and every harmful sound event, the levels at which something happens. A level
 applies from its `score` upwards (inclusive); of the levels that a score reaches, the highest one counts. Overrides
-replace the levels of some categories for some content types and markets. docs/policy.md explains how to write one.
+replace the levels of some categories for some content types and markets. Compositions (`compositions`) make a finding
+more or less severe where something else is found beside it. docs/policy.md explains how to write one.
 """
 
 from __future__ import annotations
@@ -14,51 +15,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from aircheck.policy.compositions import Composition, Compositions
+from aircheck.policy.conditions import Strict, When, reject_unknown
 from aircheck.policy.errors import PolicyError, UnknownPackError
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category, Event
 from aircheck.yaml_files import parse
 from aircheck_client.schema import Action, Context, Segment, Severity
 
-CONTENT_TYPES: tuple[str, ...] = get_args(Context.model_fields["content_type"].annotation)
-
 Threshold = Annotated[float, Field(strict=True, gt=0.0, le=1.0)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: object) -> object:
-        """Name the unknown key and the allowed ones; pydantic's own message leaves the reader to guess."""
-        if isinstance(data, dict):
-            _reject_unknown(data, allowed=tuple(cls.model_fields))
-        return data
-
-
-def _reject_unknown(data: Mapping[Any, object], allowed: tuple[str, ...]) -> None:
-    unknown = [str(key) for key in data if key not in allowed]
-    if unknown:
-        raise ValueError(
-            f"unknown key {', '.join(map(repr, unknown))}; rename or remove it; allowed: {', '.join(allowed)}"
-        )
-
-
-class Level(_Strict):
+class Level(Strict):
     """From this score upwards (inclusive), a finding has this severity and asks for this action."""
 
     score: Threshold
@@ -94,7 +66,7 @@ Levels = Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_risin
 
 def _known_categories(data: object) -> object:
     if isinstance(data, dict):
-        _reject_unknown(data, allowed=tuple(Category))
+        reject_unknown(data, allowed=tuple(Category))
     return data
 
 
@@ -103,7 +75,7 @@ def _known_events(data: object) -> object:
         context = [str(key) for key in data if key in CONTEXT_EVENTS]
         if context:
             raise ValueError(f"{', '.join(map(repr, context))} gives context and never makes a finding; remove it")
-        _reject_unknown(data, allowed=HARM_EVENTS)
+        reject_unknown(data, allowed=HARM_EVENTS)
     return data
 
 
@@ -129,40 +101,7 @@ def _all_events(levels: dict[Event, Levels]) -> dict[Event, Levels]:
     return levels
 
 
-def _content_type(value: object) -> object:
-    if value not in CONTENT_TYPES:
-        raise ValueError(f"{value!r} is not a content type; use one of {', '.join(CONTENT_TYPES)}")
-    return value
-
-
-def _market(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("YAML reads an unquoted NO as false; for Norway, quote it: 'NO'")
-    if not (isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha() and value.isupper()):
-        raise ValueError(f"{value!r} is not a market; use an ISO 3166-1 alpha-2 code in capitals, such as SE")
-    return value
-
-
-class When(_Strict):
-    """Where an override applies: all the conditions given must hold; within one, any of its values."""
-
-    content_type: tuple[Annotated[str, BeforeValidator(_content_type)], ...] = ()
-    market: tuple[Annotated[str, BeforeValidator(_market)], ...] = ()
-
-    @model_validator(mode="after")
-    def _says_something(self) -> When:
-        if not (self.content_type or self.market):
-            raise ValueError("names neither content_type nor market; to change the levels everywhere, edit them above")
-        return self
-
-    def matches(self, context: Context) -> bool:
-        """A context whose market is `*` matches no market condition."""
-        return (not self.content_type or context.content_type in self.content_type) and (
-            not self.market or context.market in self.market
-        )
-
-
-class Override(_Strict):
+class Override(Strict):
     """Other levels for some categories or events under some conditions, and why."""
 
     when: When
@@ -177,7 +116,7 @@ class Override(_Strict):
         return self
 
 
-class LowConfidence(_Strict):
+class LowConfidence(Strict):
     """When a transcript is not to be trusted, and the most that it may lead to by itself.
 
     The measures and the usual limits are openai-whisper's (`transcribe.py`: no_speech_threshold 0.6,
@@ -210,14 +149,14 @@ class LowConfidence(_Strict):
         return tuple(doubts)
 
 
-class GapRule(_Strict):
+class GapRule(Strict):
     """How many seconds of one kind may go unchecked, and what follows from more."""
 
     tolerated_s: Annotated[float, Field(strict=True, ge=0.0)]
     action: Action
 
 
-class CoverageRules(_Strict):
+class CoverageRules(Strict):
     """What follows where audio could not be checked; without a rule, it would pass as clean."""
 
     undecoded: GapRule  # seconds of a recording that could not be decoded
@@ -249,9 +188,10 @@ class Rules:
     events: Mapping[Event, Rule]
     low_confidence: LowConfidence
     coverage: CoverageRules
+    compositions: Compositions
 
 
-class PolicyPack(_Strict):
+class PolicyPack(Strict):
     """One pack, as its YAML file has it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -262,6 +202,7 @@ class PolicyPack(_Strict):
     categories: Annotated[CategoryLevels, AfterValidator(_all_categories)]
     events: Annotated[EventLevels, AfterValidator(_all_events)]
     overrides: tuple[Override, ...] = ()
+    compositions: tuple[Composition, ...] = ()
 
     _sha256: str = PrivateAttr("")
 
@@ -281,6 +222,10 @@ class PolicyPack(_Strict):
             events=MappingProxyType(events),
             low_confidence=self.low_confidence,
             coverage=self.coverage,
+            compositions=Compositions(
+                tuple(rule for rule in self.compositions if rule.when is None or rule.when.matches(context)),
+                self.low_confidence.highest_action,
+            ),
         )
 
 

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from aircheck.policy.conditions import CONTENT_TYPES
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
-from aircheck.policy.packs import CONTENT_TYPES, PackLibrary, Rules
+from aircheck.policy.packs import PackLibrary, Rules
 from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
 
 _Parsed = TypeVar("_Parsed")

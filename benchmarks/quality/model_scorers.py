@@ -164,7 +164,7 @@ class AcousticScorer(_AudioScorer):
             event_scores={
                 event: round(float(scores[Event(event)]), 6) for event in EVENTS if event in self.classifier.events
             },
-            verdict=fold(verdicts, duration_s),
+            verdict=fold(verdicts, duration_s, self.rules.compositions),
         )
 
     def _decide(self, findings: AcousticFindings, duration_s: float) -> Verdict:

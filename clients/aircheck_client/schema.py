@@ -291,6 +291,9 @@ class Verdict(_Model):
         default=(), description="where more could not be checked than the pack tolerates"
     )
     segments: tuple[Segment, ...] = ()
+    context_sounds: tuple[EventSpan, ...] = Field(
+        default=(), description="where speech, music or silence was heard that a composition of the pack speaks of"
+    )
     language: str = Field(default="", description="of most of the words, in seconds; empty where there are none")
     detected_language: str = Field(
         default="", description="a window's likeliest language, whatever it was transcribed in; empty in an episode's"

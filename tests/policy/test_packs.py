@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_findings import segment
 
+from aircheck.policy.conditions import CONTENT_TYPES
 from aircheck.policy.errors import PolicyError, UnknownPackError
-from aircheck.policy.packs import CONTENT_TYPES, Level, PackLibrary, PolicyPack, Rule, load_pack, main
+from aircheck.policy.packs import Level, PackLibrary, PolicyPack, Rule, load_pack, main
 from aircheck.policy.taxonomy import HARM_EVENTS, Category, Event
 from aircheck.settings import ROOT
 from aircheck_client.schema import Action, Context, Severity

@@ -86,6 +86,7 @@ class TritonPythonModel:
                 window_max_s=self._settings.window_max_s,
                 parallel=self._settings.episode_parallel_windows,
                 coverage=rules.coverage,
+                compositions=rules.compositions,
                 language=self._language,
             ),
         )
