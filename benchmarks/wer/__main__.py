@@ -8,7 +8,8 @@
 The manifest is JSONL, a recording a line: file (relative to it), text, language, speaker, seconds. Every engine has
 the same weights, detects the language itself, and decodes greedily with openai-whisper's temperature fallback. Each
 runs in a process of its own with the same number of threads; its time covers decoding the audio and the log-mel too.
-The reference is `whisper.transcribe`: recordings on which ours differs from it are listed.
+The reference is `whisper.transcribe`: recordings on which ours differs from it are listed, and how far segments' times
+lie apart. In joined files they are also set against where each recording begins and ends to be loud: the truth.
 
 What faster-whisper needs: pip install -e '.[bench,baselines]'.
 """
@@ -59,7 +60,10 @@ def main() -> None:
             except EngineFailedError as error:
                 report["engines"].append({"engine": name, "error": str(error)})
                 continue
-            report["engines"].append({"engine": name, **scores.figures(taken, found[name]), **took})
+            figures = scores.figures(taken, found[name])
+            if any(one.parts for one in taken):
+                figures["timing"] = scores.timing(found[name], [one.parts for one in taken], taken)
+            report["engines"].append({"engine": name, **figures, **took})
             _compare(report, taken, found)
             result_file.write(report, asked.out)  # a long run that is broken off leaves what it has
     result_file.write(report, asked.out)
@@ -130,15 +134,27 @@ def markdown(report: dict[str, Any]) -> str:
         if "error" not in one:
             rates = [f"{one['by_language'][name]['rate']:.1%}" for name in languages]
             lines.append(f"| {one['engine']} | {' | '.join(rates)} |")
+    for one in report["engines"]:
+        if "timing" in one:
+            lines += [
+                "",
+                f"{one['engine']} against where each joined recording is heard to begin and end: {_apart(one)}.",
+            ]
     for name, found in report["against_reference"].items():
-        start, end = found["timing"]["start"], found["timing"]["end"]
         lines += [
             "",
             f"{name} against {REFERENCE}: {found['points']:+.2f} points; {len(found['differences'])} recordings differ "
-            f"by two errors or more; segments' starts lie {start['median_s']} s apart (median of {start['segments']}), "
-            f"their ends {end['median_s']} s (of {end['segments']}).",
+            f"by two errors or more; {_apart(found)}.",
         ]
     return "\n".join(lines)
+
+
+def _apart(found: dict[str, Any]) -> str:
+    start, end = found["timing"]["start"], found["timing"]["end"]
+    return (
+        f"segments' starts lie {start['median_s']} s apart (median of {start['segments']}), "
+        f"their ends {end['median_s']} s (of {end['segments']})"
+    )
 
 
 def _titled(language: str) -> str:
@@ -154,7 +170,7 @@ def _compare(report: dict[str, Any], taken: Sequence[Recording], found: dict[str
         if name != REFERENCE:
             report["against_reference"][name] = {
                 "points": round((rates[name] - rates[REFERENCE]) * 100, 3),
-                "timing": scores.timing(found[name], found[REFERENCE], taken),
+                "timing": scores.timing(found[name], [one.segments for one in found[REFERENCE]], taken),
                 "differences": scores.differences(taken, found[name], found[REFERENCE]),
             }
 

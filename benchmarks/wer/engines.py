@@ -18,21 +18,12 @@ from aircheck.inference.whisper.decoding.quantization import Quantization
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
 from aircheck.inference.whisper.weights import ctranslate2_format, weight_packages
 from aircheck.inference.whisper.weights.checkpoint import load
-from benchmarks.wer.recordings import LIMITS, Recording, samples
+from benchmarks.wer.recordings import LIMITS, Recording, Segment, samples
 from preprocessing.clip import Clip, ClipDecoder
 from preprocessing.windows import Episode
 
 _WINDOW_S = 30.0
 _LOOKAHEAD = 64  # windows that are submitted before the first is waited for
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of text, in seconds from the start of its recording."""
-
-    start_s: float
-    end_s: float
-    text: str
 
 
 @dataclass(frozen=True)

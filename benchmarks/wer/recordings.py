@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speech_activity import is_active
 from preprocessing.container import Limits
+from preprocessing.speech_activity import CHUNK_S
 from preprocessing.windows import Episode
 
 SAMPLE_RATE_HZ = 16_000
@@ -23,11 +25,21 @@ _JOINED_FILE_S = 1200.0
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of text, in seconds from the start of its recording."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Recording:
     """A recording of one language, and what is said in it.
 
     path : the audio file
     language : ISO 639-1 code
+    parts : where the recordings that it was joined from are loud enough to be speech
     """
 
     path: str
@@ -35,9 +47,11 @@ class Recording:
     language: str
     speaker: str
     duration_s: float
+    parts: tuple[Segment, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What an engine is given."""
+        return asdict(replace(self, parts=()))
 
 
 def read(manifest: Path) -> list[Recording]:
@@ -80,18 +94,25 @@ def join(recordings: Sequence[Recording], total_s: float, folder: Path, seed: in
     joined: list[Recording] = []
     left_s = total_s
     while left_s > 0:
-        wanted_s, parts, texts, held_s = min(left_s, _JOINED_FILE_S), [], [], 0.0
+        wanted_s, held_s = min(left_s, _JOINED_FILE_S), 0.0
+        pieces: list[np.ndarray] = []
+        parts: list[Segment] = []
+        texts: list[str] = []
         while held_s < wanted_s:
             if not order:
                 order = rng.sample(pool, len(pool))
             one = order.pop()
             pause = np.zeros(int(rng.uniform(*_PAUSES_S) * SAMPLE_RATE_HZ), np.float32)
-            parts += [samples(one.path), pause]
+            heard = samples(one.path)
+            active = np.flatnonzero(is_active(heard)) * CHUNK_S
+            if len(active):
+                parts.append(Segment(held_s + float(active[0]), held_s + float(active[-1]) + CHUNK_S, one.text))
             texts.append(one.text)
-            held_s += (len(parts[-2]) + len(pause)) / SAMPLE_RATE_HZ
+            pieces += [heard, pause]
+            held_s += (len(heard) + len(pause)) / SAMPLE_RATE_HZ
         path = folder / f"joined_{len(joined)}.wav"
-        _write(path, np.concatenate(parts))
-        joined.append(Recording(str(path), " ".join(texts), language, "many", held_s))
+        _write(path, np.concatenate(pieces))
+        joined.append(Recording(str(path), " ".join(texts), language, "many", held_s, tuple(parts)))
         left_s -= held_s
     return joined
 

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.stats import bootstrap
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-from benchmarks.wer.engines import Segment, Transcription
-from benchmarks.wer.recordings import Recording
+from benchmarks.wer.engines import Transcription
+from benchmarks.wer.recordings import Recording, Segment
 
 IN_CHARACTERS = frozenset({"ja", "ko", "zh"})
 _N_RESAMPLES = 2000
@@ -144,11 +144,11 @@ def time_differences_s(
 
 
 def timing(
-    ours: Sequence[Transcription], reference: Sequence[Transcription], recordings: Sequence[Recording]
+    ours: Sequence[Transcription], reference: Sequence[Sequence[Segment]], recordings: Sequence[Recording]
 ) -> dict[str, Any]:
     """How far segments' times lie from the reference's, in absolute seconds."""
     pairs = [
-        time_differences_s(one.segments, other.segments, recording.language)
+        time_differences_s(one.segments, other, recording.language)
         for one, other, recording in zip(ours, reference, recordings, strict=True)
     ]
     found: dict[str, Any] = {}
