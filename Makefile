@@ -21,7 +21,7 @@ demo: $(VENV)/.installed ## start a server, scan the sample episode, show what w
 serve: $(VENV)/.installed ## start a server on 127.0.0.1:8001 and keep it until Ctrl-C
 	@$(BIN)/aircheck serve
 
-evaluate: $(VENV)/.installed ## measure the quality on the embedded set, against the committed bounds
+evaluate: $(VENV)/.installed ## measure the quality on the committed set, against the committed bounds
 	@$(BIN)/aircheck evaluate --gate server_config/quality_gate.yaml
 
 test: $(VENV)/.installed-dev ## run the whole test suite against a real Triton

@@ -9,12 +9,11 @@ from typing import Any
 from whisper.audio import CHUNK_LENGTH
 from whisper.model import ModelDimensions
 
-from aircheck.measures.words import word_errors
+from aircheck.evaluation.words import NO_ERRORS, errors, words
 from benchmarks import baselines, roofline
 from benchmarks.baselines.subprocess_run import EngineFailedError
 from benchmarks.baselines.weights import MULTILINGUAL
 from benchmarks.baselines.worker import Outcome
-from benchmarks.quality.words import normalised
 
 _RATIOS = ("ours_is_times_as_fast", "ours-int8_is_times_as_fast")
 
@@ -46,12 +45,11 @@ def figures(name: str, outcome: Outcome, tuning: dict[str, int], lengths: list[i
 
 def agreement(reference: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
     """How far texts are those of the reference: share of identical windows, and word error rate against it."""
-    words = [(normalised(true), normalised(heard)) for true, heard in zip(reference, texts, strict=True)]
-    errors = sum(word_errors(true, heard) for true, heard in words)
-    same = sum(true == heard for true, heard in zip(reference, texts, strict=True))
+    pairs = list(zip(reference, texts, strict=True))
+    same = sum(words(true, "en") == words(found, "en") for true, found in pairs)
     return {
         "identical_text": round(same / len(texts), 4),
-        "wer_against_ours_fp32": round(errors / max(1, sum(len(true) for true, _ in words)), 4),
+        "wer_against_ours_fp32": round(sum((errors(*pair, "en") for pair in pairs), NO_ERRORS).rate, 4),
     }
 
 

@@ -29,11 +29,13 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck.evaluation.transcribe import Transcription
+from aircheck.evaluation.words import IN_CHARACTERS
 from aircheck.settings import ROOT
 from benchmarks import hardware, result_file
 from benchmarks.wer import recordings as recordings_of
 from benchmarks.wer import scores
-from benchmarks.wer.engines import ENGINES, Transcription
+from benchmarks.wer.engines import ENGINES
 from benchmarks.wer.recordings import Recording
 
 RESULT = ROOT / "benchmarks" / "results" / "wer.json"
@@ -158,7 +160,7 @@ def _apart(found: dict[str, Any]) -> str:
 
 
 def _titled(language: str) -> str:
-    return f"{language} (characters)" if language in scores.IN_CHARACTERS else language
+    return f"{language} (characters)" if language in IN_CHARACTERS else language
 
 
 def _compare(report: dict[str, Any], taken: Sequence[Recording], found: dict[str, list[Transcription]]) -> None:

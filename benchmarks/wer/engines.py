@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import whisper
 
-from aircheck.inference.whisper.decoding.options import DecodedPass
+from aircheck.evaluation.transcribe import Segment, Transcription, transcribe
 from aircheck.inference.whisper.decoding.quantization import Quantization
-from aircheck.inference.whisper.engine import DTYPES, WhisperEngine, Window
+from aircheck.inference.whisper.engine import DTYPES, WhisperEngine
 from aircheck.inference.whisper.weights import ctranslate2_format, weight_packages
 from aircheck.inference.whisper.weights.checkpoint import load
-from benchmarks.wer.recordings import LIMITS, Recording, Segment, samples
-from preprocessing.clip import Clip, ClipDecoder
-from preprocessing.windows import Episode
-
-_WINDOW_S = 30.0
-_LOOKAHEAD = 64  # windows that are submitted before the first is waited for
-
-
-@dataclass(frozen=True)
-class Transcription:
-    """What an engine made of a recording. `language` is what it detected first."""
-
-    path: str
-    language: str
-    segments: tuple[Segment, ...]
-
-    @property
-    def text(self) -> str:
-        return " ".join(segment.text.strip() for segment in self.segments)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> Transcription:
-        return cls(fields["path"], fields["language"], tuple(Segment(**one) for one in fields["segments"]))
+from benchmarks.wer.recordings import Recording, samples
 
 
 @dataclass(frozen=True)
@@ -52,15 +24,6 @@ class Setup:
 
     whisper: str
     threads: int
-
-
-@dataclass(frozen=True)
-class _Submitted:
-    """A window on its way through our engine. `start_s`: in its recording."""
-
-    start_s: float
-    window: Window
-    passes: Future[tuple[DecodedPass, ...]]
 
 
 Transcriber = Callable[[Sequence[Recording]], Iterator[Transcription]]
@@ -75,34 +38,9 @@ class Ours:
         torch.set_num_threads(setup.threads)
         self._engine = WhisperEngine(loaded, quantization=quantization, threads=setup.threads)
         torch.set_num_threads(1)  # of the front end, on this thread
-        self._decoder = ClipDecoder(self._engine.n_mels, LIMITS, max_batch_size=1, threads=1)
 
     def __call__(self, recordings: Sequence[Recording]) -> Iterator[Transcription]:
-        pending: deque[tuple[Recording, list[_Submitted]]] = deque()
-        for recording in recordings:
-            pending.append((recording, list(self._submitted(recording))))
-            while sum(len(windows) for _, windows in pending) > _LOOKAHEAD:
-                yield self._transcription(*pending.popleft())
-        while pending:
-            yield self._transcription(*pending.popleft())
-
-    def _submitted(self, recording: Recording) -> Iterator[_Submitted]:
-        for window in Episode(Path(recording.path).read_bytes(), LIMITS).windows(_WINDOW_S):
-            (clip,) = self._decoder.decode([np.frombuffer(window.wav(), np.uint8)])
-            if not isinstance(clip, Clip):
-                raise clip
-            speech = tuple((span.start_s, span.end_s) for span in clip.speech)
-            sent = Window(torch.from_numpy(clip.log_mel), clip.duration_s, speech)
-            yield _Submitted(window.start_s, sent, self._engine.submit(sent))
-
-    def _transcription(self, recording: Recording, windows: Iterable[_Submitted]) -> Transcription:
-        segments: list[Segment] = []
-        language = ""
-        for one in windows:
-            found = self._engine.transcript(one.passes.result(), one.window)
-            language = language or (found.language if found.segments else "")
-            segments += [Segment(one.start_s + s.start_s, one.start_s + s.end_s, s.text) for s in found.segments]
-        return Transcription(recording.path, language, tuple(segments))
+        return transcribe(self._engine, [recording.path for recording in recordings])
 
 
 class OpenAI:

@@ -12,25 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from aircheck.evaluation.transcribe import LIMITS, Segment
 from benchmarks.speech_activity import is_active
-from preprocessing.container import Limits
 from preprocessing.speech_activity import CHUNK_S
 from preprocessing.windows import Episode
 
 SAMPLE_RATE_HZ = 16_000
-LIMITS = Limits(max_bytes=2**31 - 1, max_duration_s=12 * 3600, max_channels=8, max_sample_rate_hz=192_000)
 _FIELDS = ("file", "text", "language", "speaker", "seconds")
 _PAUSES_S = (0.4, 0.8)  # between joined recordings
 _JOINED_FILE_S = 1200.0
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of text, in seconds from the start of its recording."""
-
-    start_s: float
-    end_s: float
-    text: str
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aircheck.evaluation.transcribe import Segment, Transcription
 from aircheck.inference.whisper.weights import weight_packages
 from aircheck.inference.whisper.weights.ctranslate2_format import sha256
 from aircheck.settings import ROOT
 from benchmarks.wer import scores
 from benchmarks.wer.__main__ import markdown
-from benchmarks.wer.engines import Transcription, ctranslate2_folder
-from benchmarks.wer.recordings import Recording, Segment, first, join, read, samples
+from benchmarks.wer.engines import ctranslate2_folder
+from benchmarks.wer.recordings import Recording, first, join, read, samples
 from support.audio import wav
 from support.speech import speak
 

@@ -1,4 +1,6 @@
-"""The quality bench as a user types it: against a real server, with a gate, and one model alone."""
+"""The committed set and a user's manifest through a real server, and one model alone beside it."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -7,31 +9,27 @@ import subprocess
 import sys
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
+from aircheck.evaluation.cli import evaluate, thresholds
+from aircheck.evaluation.items import COMMITTED_SET, Item
+from aircheck.evaluation.manifest import read
+from aircheck.evaluation.results import RESULTS, ResultLog
+from aircheck.evaluation.session import NUMBERS, PAGE
+from aircheck.evaluation.through_models import load
 from aircheck.policy.packs import load_pack
-from aircheck.settings import ROOT
-from benchmarks.quality.cli import evaluate
-from benchmarks.quality.manifest import EMBEDDED_SET, Item, Label, read, write
-from benchmarks.quality.report import REPORT, Report
-from benchmarks.quality.results import RESULTS, read_results
+from aircheck.settings import ROOT, Settings
+from support.evaluate import run
 
 GATE = ROOT / "server_config" / "quality_gate.yaml"
 SAMPLE = ROOT / "samples" / "episode.mp3"
 THREAT = "i will find you and i will kill you"
 
 
-def aircheck(*arguments):
-    command = [sys.executable, "-m", "aircheck_client.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=1200, env={**os.environ, "COLUMNS": "160"})
-
-
 @pytest.fixture(scope="module")
 def committed(server, tmp_path_factory):
-    """The committed set, scored once; the folder, and what was said."""
+    """The committed set, scored once: the folder, the exit code and what was printed."""
     out = tmp_path_factory.mktemp("committed")
-    return out, aircheck("evaluate", "--url", server.url, "--gate", GATE, "--out", out)
+    return out, *run(evaluate, "--url", server.url, "--gate", GATE, "--out", out)
 
 
 @pytest.fixture(scope="module")
@@ -41,132 +39,108 @@ def small(tmp_path_factory):
     shutil.copy(SAMPLE, folder / "episode.mp3")
     (folder / "bad.mp3").write_bytes(b"not audio at all " * 100)
     items = [
-        Item(id="episode", audio="episode.mp3", transcript="today", labels=(Label(category="hate"),)),
-        Item(id="threat", text=THREAT, labels=(Label(category="violence_threat"),)),
-        Item(id="film", text="we shoot the film on friday", slices={"kind": "hard negative"}),
-        Item(id="bad", audio="bad.mp3", transcript="never"),
-        Item(id="missing", audio="missing.mp3", transcript="never"),
+        {"id": "episode", "audio": "episode.mp3", "transcript": "today", "labels": [{"category": "hate"}]},
+        {"id": "threat", "text": THREAT, "labels": [{"category": "violence_threat"}]},
+        {"id": "film", "text": "we shoot the film on friday", "slices": {"kind": "hard negative"}},
+        {"id": "bad", "audio": "bad.mp3", "transcript": "never"},
+        {"id": "missing", "audio": "missing.mp3", "transcript": "never"},
     ]
-    write(items, folder / "small.jsonl")
+    (folder / "small.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     return folder / "small.jsonl"
 
 
 @pytest.fixture(scope="module")
 def small_run(server, small, tmp_path_factory):
+    """The manifest, scored: its results by id, its numbers, and what was printed."""
     out = tmp_path_factory.mktemp("run")
-    return out, aircheck("evaluate", small, "--url", server.url, "--out", out)
+    code, said = run(evaluate, small, "--url", server.url, "--out", out)
+    assert code == 0, said
+    conditions = json.loads((out / RESULTS).read_text().partition("\n")[0])
+    items = read(small)
+    with ResultLog(out, conditions) as log:
+        results = dict(zip((item.id for item in items), log.of(items), strict=True))
+    return results, json.loads((out / NUMBERS).read_text()), said
 
 
 def test_the_committed_set_keeps_the_committed_bounds(committed):
-    out, done = committed
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = Report.model_validate_json((out / REPORT).read_text())
-    assert report.counts.items == len(read(EMBEDDED_SET).items)
-    assert report.counts.errors == 0
-    assert "bounds held" in done.stdout
-    assert "embedded classifiers" in done.stdout
-    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    out, code, said = committed
+    assert code == 0, said
+    report = json.loads((out / NUMBERS).read_text())
+    assert report["figures"]["errors"] == {**report["figures"]["errors"], "value": 0.0, "n": len(read(COMMITTED_SET))}
+    assert "bounds held" in said
+    assert {"transcription", "text_safety", "acoustic_safety", "pack", "server"} <= set(report["conditions"])
+    assert (out / PAGE).read_text().startswith("<!doctype html>")
 
 
 def test_a_bound_that_cannot_be_kept_exits_with_1_and_is_named(committed, server, tmp_path):
-    out, _ = committed
     gate = tmp_path / "gate.yaml"
-    gate.write_text("errors: {max: 0}\nrecall.macro: {min: 1.01}\n")
-    done = aircheck("evaluate", "--url", server.url, "--gate", gate, "--out", out)  # scored already: only counted anew
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 of 2 bounds broken" in done.stdout
-    page = (out / "report.html").read_text()
-    assert "recall.macro" in page
-    assert "✗ no" in page
+    gate.write_text("errors: {max: 0}\ncategories.recall: {min: 1.01}\n")
+    code, said = run(evaluate, "--url", server.url, "--gate", gate, "--out", committed[0])  # scored already
+    assert code == 1, said
+    assert "1 of 2 bounds broken" in said
+    assert "<b>no</b>" in (committed[0] / PAGE).read_text()
 
 
 def test_thresholds_are_proposed_from_the_run_and_load(committed, tmp_path):
-    out, _ = committed
     pack = tmp_path / "mine.yaml"
-    done = aircheck("thresholds", out, "--budget", "0.02", "--budget", "hate=0.05", "--out", pack)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "are needed" in done.stdout  # the committed set is too small for such budgets, and that is said
+    options = (committed[0], "--budget", "0.02", "--budget", "hate=0.05", "--out", pack)
+    code, said = run(thresholds, *options)
+    assert code == 0, said
+    assert "are needed" in said  # the committed set is too small for such budgets
     assert load_pack(pack).name == "mine"
-    assert aircheck("thresholds", out, "--out", pack).returncode == 2  # never overwritten unasked
-    assert aircheck("thresholds", out, "--out", pack, "--force").returncode == 0
+    assert run(thresholds, *options)[0] == 2  # never overwritten unasked
+    assert run(thresholds, *options, "--force")[0] == 0
 
 
 def test_bad_items_are_named_and_the_others_are_measured(small_run):
-    out, done = small_run
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = " ".join(done.stdout.split())
-    assert "bad: bad.mp3: not a known audio file" in said
+    _, report, said = small_run
+    assert "bad.mp3: not a known audio file" in said
     assert "missing.mp3: No such file or directory; restore the file" in said
-    report = json.loads((out / REPORT).read_text())
-    assert report["figures"]["errors"] == 2
-    assert report["figures"]["recall.violence_threat"] == 1.0
-    assert report["hard_negatives_flagged"]["value"] == 0.0
+    assert report["figures"]["errors"]["value"] == 2
+    assert report["figures"]["violence_threat.recall"]["value"] == 1.0
+    assert report["figures"]["kind=hard negative.false_alarms"]["value"] == 0.0
 
 
-def test_the_verdict_is_the_one_that_a_scan_gives_and_scores_come_with_it(small_run, client):
-    out, _ = small_run
-    scored = next(one for one in read_results(out) if one.item.id == "episode")
+def test_the_transcript_and_the_sounds_are_those_of_a_scan_and_all_scores_come_with_it(small_run, client):
+    scored = small_run[0]["episode"]
     scanned = client.scan(SAMPLE)
-    assert scored.verdict.action == scanned.action
     assert scored.transcript == " ".join(segment.text for segment in scanned.segments)
-    places = [
-        [(f.category, [(e.start_s, e.end_s, e.quote) for e in f.evidence]) for f in sorted_findings(verdict)]
-        for verdict in (scored.verdict, scanned)
+    sounds = [
+        (f.category, e.start_s, e.end_s) for f in scanned.findings for e in f.evidence if e.modality == "acoustic"
     ]
-    assert places[0] == places[1]
+    assert sorted((one.target, one.start_s, one.end_s) for one in scored.spans) == sorted(sounds)
     for finding in scanned.findings:
-        known = {**scored.text_scores, **scored.event_scores}
-        assert known[finding.category] == pytest.approx(finding.score, abs=1e-3)
-    below = [name for name in scored.text_scores if name not in {finding.category for finding in scanned.findings}]
-    assert any(0 < scored.text_scores[name] < 0.5 for name in below)  # what verdicts leave out
+        assert scored.scores[finding.category] == pytest.approx(finding.score, abs=1e-3)
+    below = set(scored.scores) - {finding.category for finding in scanned.findings}
+    assert any(0 < scored.scores[name] < 0.5 for name in below)  # what verdicts leave out
 
 
-def sorted_findings(verdict):
-    return sorted(verdict.findings, key=lambda finding: finding.category)
-
-
-@pytest.mark.parametrize("through", ["whisper", "text_safety", "acoustic_safety"])
-def test_one_model_alone_gives_what_the_server_gives(small, small_run, tmp_path, through):
-    done = aircheck("evaluate", small, "--through", through, "--out", tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    alone = {one.item.id: one for one in read_results(tmp_path)}
-    whole = {one.item.id: one for one in read_results(small_run[0])}
-    if through == "whisper":
-        assert alone["episode"].transcript == whole["episode"].transcript
-        assert alone["episode"].text_scores is None
-    elif through == "text_safety":
-        assert alone["threat"].text_scores == pytest.approx(whole["threat"].text_scores, abs=1e-3)
-        assert alone["missing"].error is None  # its transcript is scored, not its audio
+@pytest.mark.parametrize("kind", ["text", "sounds", "speech"])
+def test_one_model_alone_gives_what_the_server_gives(small_run, small, kind):
+    whole = small_run[0]
+    scorer = load(kind, Settings.load(), None)
+    if kind == "text":
+        (alone,) = scorer([Item("threat", "set", {}, (THREAT,))])
+        assert alone.scores == pytest.approx(whole["threat"].scores, abs=1e-3)
+        return
+    (alone,) = scorer([Item("episode", "set", {}, audio=small.parent / "episode.mp3")])
+    if kind == "speech":
+        assert alone.transcript == whole["episode"].transcript
     else:
-        assert alone["episode"].event_scores == pytest.approx(whole["episode"].event_scores, abs=1e-2)
-        assert {"threat", "film"}.isdisjoint(alone)
+        heard = {name: whole["episode"].scores[name] for name in alone.scores}
+        assert alone.scores == pytest.approx(heard, abs=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("none.jsonl",), "none.jsonl: the manifest cannot be read"),
-        (("--through", "ears"), "--through 'ears': use one of server, whisper, text_safety, acoustic_safety"),
-        (("--url", "127.0.0.1:1"), "no server is ready at 127.0.0.1:1"),
-        (("--url", "127.0.0.1:1", "--whisper", "turbo"), "leave out --whisper, or --url"),
-        (("--market", "sweden"), "--market 'sweden'"),
-        (("--gate", "none.yaml"), "none.yaml: the gate file cannot be read"),
-        (("--markdown", "none.md"), "none.md: cannot be read"),
-        (("--pack", "nobodys"), "no policy pack 'nobodys'"),
-    ],
-)
-def test_a_wrong_option_exits_with_2_before_any_work(options, words, tmp_path):
-    command = typer.Typer()
-    command.command()(evaluate)  # in this process: a new one would spend its time on imports
-    done = CliRunner().invoke(command, [*options, "--out", str(tmp_path / "out")], env={"COLUMNS": "160"})
-    assert done.exit_code == 2, done.output
-    assert words in " ".join(done.output.split())
-    assert not (tmp_path / "out" / RESULTS).exists()
-
-
-def test_an_unknown_bound_exits_with_2_and_a_hint(small, small_run, server, tmp_path):
+def test_an_unknown_bound_exits_with_2_and_a_hint(committed, server, tmp_path):
     gate = tmp_path / "gate.yaml"
-    gate.write_text("recal.macro: {min: 0.5}\n")
-    done = aircheck("evaluate", small, "--url", server.url, "--gate", gate, "--out", small_run[0])
-    assert done.returncode == 2
-    assert "did you mean recall.macro" in " ".join(done.stdout.split())
+    gate.write_text("categorie.recall: {min: 0.5}\n")
+    code, said = run(evaluate, "--url", server.url, "--gate", gate, "--out", committed[0])
+    assert code == 2
+    assert "did you mean categories.recall" in said
+
+
+def test_the_commands_are_installed():
+    command = [sys.executable, "-m", "aircheck_client.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "160"})
+    assert "evaluate" in done.stdout
+    assert "thresholds" in done.stdout

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import torch
 
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.passages import Passage, passages
 from aircheck.inference.text_safety.service import load
-from aircheck.measures.words import word_errors
 from aircheck.policy.taxonomy import Category
 from training.text_safety import transcripts, wild
 from training.text_safety.examples import unsaid
@@ -180,9 +180,7 @@ def split_recall(classifier: TextClassifier, lines: Sequence[Line]) -> tuple[flo
 
 def word_error_rate(lines: Sequence[Line], transcribed: Sequence[Line]) -> float:
     """Insertions, deletions and substitutions over the words said."""
-    pairs = zip(lines, transcribed, strict=True)
-    errors = sum(word_errors(line.text.split(), other.text.split()) for line, other in pairs)
-    return errors / sum(len(line.text.split()) for line in lines)
+    return float(jiwer.wer([line.text for line in lines], [other.text for other in transcribed]))
 
 
 def measure(classifier: TextClassifier, prose_step: int = 1) -> Report:

@@ -1,0 +1,1 @@
+"""How well the classifiers, the transcripts and the whole chain do on labelled data: `aircheck evaluate`."""

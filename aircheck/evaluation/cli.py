@@ -1,0 +1,153 @@
+"""The commands `aircheck evaluate` and `aircheck thresholds`; they import late, as every command does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_DATA = "Public data"
+_MODELS = "Models"
+_SERVER = "Through a server: the committed set, and manifests"
+
+
+def evaluate(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="text, sounds or speech (public data), or a manifest; else the committed set."),
+    ] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of the public data.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results and report; out/evaluation/NAME unless given.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the numbers to this file too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Renew the tables between the markers of this file.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="report.json of an earlier run, to set beside the bounds.")
+    ] = None,
+    gate: Annotated[Path | None, typer.Option(help="YAML file of bounds; exit 1 when one is broken.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results that --out holds.")] = False,
+    use: Annotated[str, typer.Option(rich_help_panel=_DATA, help="Items marked measure or train, or all.")] = "measure",
+    source: Annotated[
+        list[str] | None, typer.Option(rich_help_panel=_DATA, help="Only this data set; repeatable.")
+    ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_DATA, help="Other weights of the embedded classifier, from its recipe."),
+    ] = None,
+    pack: Annotated[str, typer.Option(help="Policy pack whose thresholds count.")] = "default",
+    content_type: Annotated[str, typer.Option(help="podcast, audiobook or clip.")] = "podcast",
+    market: Annotated[str, typer.Option(help="ISO 3166 country code such as SE, or * for any.")] = "*",
+    profile: Annotated[
+        str | None, typer.Option(rich_help_panel=_MODELS, help="embedded, gpu, or a path to a YAML file.")
+    ] = None,
+    whisper: Annotated[
+        str | None, typer.Option(rich_help_panel=_MODELS, help="Official Whisper name, or a checkpoint's path.")
+    ] = None,
+    text_classifier: Annotated[
+        str | None, typer.Option(rich_help_panel=_MODELS, help="embedded, or a transformers checkpoint.")
+    ] = None,
+    text_labels: Annotated[
+        Path | None, typer.Option(rich_help_panel=_MODELS, help="Label map of --text-classifier.")
+    ] = None,
+    acoustic_classifier: Annotated[
+        str | None, typer.Option(rich_help_panel=_MODELS, help="embedded, or a transformers checkpoint.")
+    ] = None,
+    acoustic_labels: Annotated[
+        Path | None, typer.Option(rich_help_panel=_MODELS, help="Label map of --acoustic-classifier.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(rich_help_panel=_SERVER, help="HOST:PORT; unless given, a server is started.")
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", rich_help_panel=_SERVER, help="Connect to --url with TLS.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_SERVER, envvar="AIRCHECK_TOKEN", show_envvar=True, help="The server's token."),
+    ] = None,
+    in_flight: Annotated[int, typer.Option(rich_help_panel=_SERVER, min=1, max=256, help="Items sent at a time.")] = 16,
+    window: Annotated[
+        float | None, typer.Option(rich_help_panel=_SERVER, min=2.0, max=30.0, help="Longest window in s.")
+    ] = None,
+) -> None:
+    """Measure how well the system hears and decides, on data whose truth is known.
+
+    Writes report.html (for people), report.json (for programs), scores.csv.gz (every score) and results.jsonl, from
+    which the same command goes on after an interruption.
+
+    Exit code: 0 measured (and every bound of --gate held); 1 a bound was broken; 2 an error.
+
+    [bold]Examples[/]
+
+    The committed set through a server, against the committed bounds:
+
+        aircheck evaluate --gate server_config/quality_gate.yaml
+
+    Public data (docs/quality.md says in what form), one model each:
+
+        aircheck evaluate text DATA/text --gate server_config/public_data_gate.yaml
+        aircheck evaluate sounds DATA/sounds DATA/speech
+        aircheck evaluate speech DATA/speech --whisper turbo
+
+    Your own catalogue, with your own checkpoints:
+
+        aircheck evaluate catalogue/manifest.jsonl --text-classifier ./mine --text-labels mine.yaml
+    """
+    from rich.console import Console
+
+    from aircheck.evaluation.session import Options, run_evaluation
+
+    models = {
+        "profile": profile,
+        "whisper": whisper,
+        "text_classifier": text_classifier,
+        "text_labels": text_labels,
+        "acoustic_classifier": acoustic_classifier,
+        "acoustic_labels": acoustic_labels,
+    }
+    options = Options(
+        data=data,
+        folders=tuple(folders or ()),
+        use=use,
+        sources=tuple(source or ()),
+        head=head,
+        out=out,
+        json=json,
+        markdown=markdown,
+        baseline=baseline,
+        gate=gate,
+        fresh=fresh,
+        context={"policy_pack": pack, "content_type": content_type, "market": market},
+        in_flight=in_flight,
+        window_s=window,
+        models={name: value for name, value in models.items() if value is not None},
+        url=url,
+        tls=tls,
+        token=token,
+    )
+    raise typer.Exit(run_evaluation(options, Console(highlight=False)))
+
+
+def thresholds(
+    scores: Annotated[Path, typer.Argument(help="A folder that `aircheck evaluate` wrote.")],
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="Share of harmless items that may be flagged: 0.01 for all, or CATEGORY=0.002; repeatable."),
+    ] = None,
+    pack: Annotated[str, typer.Option(help="Policy pack to start from.")] = "default",
+    out: Annotated[Path | None, typer.Option(help="Write the proposed pack to this file, NAME.yaml.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+) -> None:
+    """Propose a policy pack's thresholds from measured scores, for a false-positive budget.
+
+    For every category and sound, the first level begins just above the score that the budget's share of harmless items
+    exceeds; higher levels move only where they must. Too few harmless items to support a budget are said, with how many
+    are needed.
+
+        aircheck thresholds out/evaluation/text --budget 0.01 --budget violence_threat=0.002 --out mine.yaml
+    """
+    from rich.console import Console
+
+    from aircheck.evaluation.thresholds import run_thresholds
+
+    raise typer.Exit(run_thresholds(scores, budget or [], pack, out, force, Console(highlight=False)))

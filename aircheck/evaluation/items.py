@@ -1,0 +1,93 @@
+"""What is measured: one labelled text or recording, and what a model made of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from aircheck.policy.taxonomy import HARM_EVENTS, Category
+from aircheck.settings import ROOT
+
+CATEGORIES: tuple[str, ...] = tuple(Category)
+EVENTS: tuple[str, ...] = tuple(HARM_EVENTS)
+TARGETS: tuple[str, ...] = (*CATEGORIES, *EVENTS)
+"""What a truth may be about: the categories of speech, then the harmful sounds."""
+
+COMMITTED_SET = ROOT / "samples" / "quality" / "manifest.jsonl"
+"""This project's own small set, which `aircheck evaluate` takes when it is given no data."""
+
+
+class DataError(ValueError):
+    """Data cannot be used; the message names the file, the line, the fault and the remedy."""
+
+
+class Span(BaseModel):
+    """A target, and where it is: labelled, or found with a score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str
+    start_s: float
+    end_s: float
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to score, and the truth about it.
+
+    Attributes:
+        source: the data set it is from.
+        truth: of each target whose truth is known, whether it is there; others are unknown, not harmless.
+        texts: the segments of a text; empty for a recording.
+        audio: the file of a recording.
+        transcript: what is said in the recording; None where that is not known.
+        language: ISO 639-1 code; empty where it is not known.
+        slices: what the report compares, such as functional class, target group, codec.
+        template: the sentence that it is an instance of, about one of several groups (`slices["group"]`).
+        spans: where the harmful sounds are; None where that is not known.
+    """
+
+    id: str
+    source: str
+    truth: Mapping[str, bool]
+    texts: tuple[str, ...] = ()
+    audio: Path | None = None
+    transcript: str | None = None
+    language: str = ""
+    slices: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
+    speaker: str = ""
+    spans: tuple[Span, ...] | None = None
+
+    def fingerprint(self) -> str:
+        """Of what is scored: another one has to be scored anew. Raises OSError."""
+        if self.audio is None:
+            return hashlib.sha256("\n".join((self.language, *self.texts)).encode()).hexdigest()[:16]
+        facts = self.audio.stat()
+        return f"{facts.st_size}/{facts.st_mtime_ns}"
+
+
+class Result(BaseModel):
+    """What a model, or the whole chain, made of one item; with an `error`, nothing else is known.
+
+    Attributes:
+        scores: the highest of all windows and segments, for every target that was scored, whatever the thresholds.
+        spans: where sounds were found; None where no acoustic model took part.
+        transcript: None where Whisper took no part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    fingerprint: str
+    error: str | None = None
+    duration_s: float | None = None
+    scores: dict[str, float] = {}
+    spans: tuple[Span, ...] | None = None
+    transcript: str | None = None
+    language: str = ""

@@ -1,0 +1,259 @@
+"""`aircheck evaluate` from its options to its exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table as Grid
+
+from aircheck.commands.serve import LogPrinter, stop_on_sigterm
+from aircheck.evaluation import gate as gates
+from aircheck.evaluation import manifest, public_data, table, through_models
+from aircheck.evaluation.figures import figures
+from aircheck.evaluation.items import COMMITTED_SET, DataError, Item, Result
+from aircheck.evaluation.report import Report, check_markdown, read_values
+from aircheck.evaluation.results import ResultLog
+from aircheck.evaluation.through_models import Scorer
+from aircheck.evaluation.through_server import ItemError, ServerGoneError, ServerScorer
+from aircheck.inference.acoustic_safety.errors import AcousticError, WeightsError
+from aircheck.inference.acoustic_safety.errors import LabelMapError as AcousticLabelMapError
+from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
+from aircheck.inference.whisper.weights.checkpoint import CheckpointError as WhisperCheckpointError
+from aircheck.policy.errors import PolicyError
+from aircheck.policy.packs import PolicyPack, load_pack
+from aircheck.server import Server
+from aircheck.settings import Settings, SettingsError
+from aircheck.triton import TritonError
+from aircheck_client.client import AircheckClient
+from aircheck_client.schema import Context
+
+MEASURED, BROKEN, ERROR, INTERRUPTED = 0, 1, 2, 130  # exit codes
+PAGE, NUMBERS = "report.html", "report.json"
+_LOAD_ERRORS = (
+    AcousticError, AcousticLabelMapError, CheckpointError, LabelMapError, WeightsError, WhisperCheckpointError
+)  # fmt: skip
+
+
+class UsageError(ValueError):
+    """The options do not go together, or one has a value that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was asked for; see its help."""
+
+    data: str | None
+    folders: tuple[Path, ...]
+    use: str
+    sources: tuple[str, ...]
+    head: Path | None
+    out: Path | None
+    json: Path | None
+    markdown: Path | None
+    baseline: Path | None
+    gate: Path | None
+    fresh: bool
+    context: Mapping[str, str]
+    in_flight: int
+    window_s: float | None
+    models: Mapping[str, Any] = field(default_factory=dict)  # overrides of the settings
+    url: str | None = None
+    tls: bool = False
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> public_data.Kind | None:
+        """Of public data; None for a manifest, which goes through a server."""
+        return next((kind for kind in get_args(public_data.Kind) if kind == self.data), None)
+
+    @property
+    def title(self) -> str:
+        if self.kind or self.data is None:
+            return self.kind or "committed"
+        path = Path(self.data)
+        return path.resolve().parent.name if path.stem == "manifest" else path.stem
+
+
+def run_evaluation(options: Options, console: Console) -> int:
+    """Measures, writes the report, checks the gate; says on `console` what it does. Returns the exit code."""
+    stop_on_sigterm()
+    try:
+        return _evaluate(options, console)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        return INTERRUPTED
+    except (
+        UsageError,
+        DataError,
+        gates.GateError,
+        SettingsError,
+        PolicyError,
+        TritonError,
+        ItemError,
+        ServerGoneError,
+        *_LOAD_ERRORS,
+    ) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return ERROR
+
+
+def _evaluate(options: Options, console: Console) -> int:
+    bounds = gates.read(options.gate, options.title) if options.gate else {}
+    before = read_values(options.baseline) if options.baseline else {}
+    if options.markdown:
+        check_markdown(options.markdown, options.title)
+    settings, context = _settings(options), _context(options)
+    pack = require_pack(context.policy_pack, settings)
+    items = _items(options)
+    folder = options.out or Path("out") / "evaluation" / options.title
+    console.print(f"[bold]Measuring[/] {options.title}: {len(items)} items")
+    with _scorer(options, settings, context, console) as scorer:
+        results = _results(items, scorer, folder, options.fresh, console)
+        languages, conditions = scorer.languages, dict(scorer.conditions)
+    conditions.setdefault("pack", f"{pack.name} {pack.version}")
+    conditions["data"] = _described(items, results)
+    measured = table.build(items, results, pack.for_context(context))
+    faults = [f"{one.id}: {one.error}" for one in results if one.error]
+    found = figures(measured, languages, len(faults))
+    report = Report(options.title, command_line(), conditions, faults, found, gates.check(found, bounds), before)
+    measured.write(folder / table.SCORES)
+    (folder / PAGE).write_text(report.html(measured), encoding="utf-8")
+    for path in {folder / NUMBERS, options.json or folder / NUMBERS}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.json(), encoding="utf-8")
+    if options.markdown:
+        report.markdown(options.markdown)
+    for title, shown in report.summary():
+        _print(title, shown, console)
+    console.print(f"written: {folder / PAGE}, {folder / NUMBERS}, {folder / table.SCORES}")
+    return _gate(report.outcomes, console) if bounds else MEASURED
+
+
+def _items(options: Options) -> tuple[Item, ...]:
+    if options.kind is None:
+        if options.folders or options.sources or options.head:
+            raise UsageError(
+                f"{options.data}: folders, --source and --head go with one of {', '.join(get_args(public_data.Kind))}"
+            )
+        return manifest.read(Path(options.data) if options.data else COMMITTED_SET)
+    if not options.folders:
+        raise UsageError(f"{options.kind}: give the folder of the data")
+    if options.head and options.kind == "speech":
+        raise UsageError("--head: Whisper has none; use --whisper")
+    return public_data.read(options.kind, options.folders, options.use, options.sources)
+
+
+def _settings(options: Options) -> Settings:
+    if options.url and (options.kind or options.models):
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in options.models) or str(options.kind)
+        raise UsageError(f"--url measures the models that the server has; leave out {given}, or --url")
+    return Settings.load(
+        grpc_port=0, http_port=0, metrics_port=0, host="127.0.0.1", window_max_s=options.window_s, **options.models
+    )
+
+
+def _context(options: Options) -> Context:
+    try:
+        return Context.model_validate(dict(options.context))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = {"policy_pack": "pack"}.get(str(first["loc"][0]), str(first["loc"][0]).replace("_", "-"))
+        raise UsageError(f"--{name} {first['input']!r}: {first['msg']}") from None
+
+
+def require_pack(name: str, settings: Settings) -> PolicyPack:
+    """This machine's pack of that name. Raises PolicyError, which names the packs there are."""
+    path = settings.policy_dir / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(path.stem for path in settings.policy_dir.glob("*.yaml"))) or "none"
+        raise PolicyError(f"no policy pack {name!r} in {settings.policy_dir}; available: {known}")
+    return load_pack(path)
+
+
+@contextmanager
+def _scorer(options: Options, settings: Settings, context: Context, console: Console) -> Iterator[Scorer]:
+    """Raises UsageError, and what starting a server or loading a model raises."""
+    if options.kind:
+        yield through_models.load(options.kind, settings, options.head)
+    elif options.url:
+        yield _server_scorer(options.url, options, context, settings)
+    else:
+        console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
+        started = time.monotonic()
+        with Server(settings, on_log=LogPrinter(console)) as server:
+            console.print(f"ready after {time.monotonic() - started:.1f} s")
+            yield _server_scorer(server.url, options, context, server.settings)
+
+
+def _server_scorer(url: str, options: Options, context: Context, settings: Settings) -> ServerScorer:
+    token = options.token or (settings.token.get_secret_value() if settings.token else None)
+    try:
+        with AircheckClient(url, tls=options.tls, token=token) as client:
+            if not client.ready():
+                raise UsageError(f"no server is ready at {url}; start one with `aircheck serve`, or leave out --url")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return ServerScorer(url, context, options.in_flight, settings.window_max_s, options.tls, token)
+
+
+def _results(items: Sequence[Item], scorer: Scorer, folder: Path, fresh: bool, console: Console) -> list[Result]:
+    """Of all items, in order; those that an earlier try finished are not scored again."""
+    with ResultLog(folder, scorer.conditions, fresh) as log, Progress(console=console, transient=True) as progress:
+        left = log.left(items)
+        task = progress.add_task("scoring", total=len(items), completed=len(items) - len(left))
+        for result in scorer(left):
+            log.add(result)
+            progress.advance(task)
+            if result.error:
+                progress.console.print(f"  {result.id}: {result.error}", style="red", markup=False)
+        return log.of(items)
+
+
+def _described(items: Sequence[Item], results: Sequence[Result]) -> str:
+    sources = {item.source for item in items}
+    named = ", ".join(sorted(sources)) if len(sources) <= 6 else f"{len(sources)} sources"
+    minutes = sum(result.duration_s or 0.0 for result in results) / 60
+    return f"{len(items)} items of {named}" + (f", {minutes:.1f} min of audio" if minutes else "")
+
+
+def command_line() -> str:
+    """As it was typed, without the token."""
+    typed, secret = [], False
+    for word in sys.argv[1:]:
+        typed.append("…" if secret else "--token=…" if word.startswith("--token=") else word)
+        secret = word == "--token"
+    here = os.getcwd() + os.sep
+    return shlex.join(["aircheck", *(word.removeprefix(here) for word in typed)])
+
+
+def _print(title: str, shown: pd.DataFrame, console: Console) -> None:
+    grid = Grid(*map(str, shown.columns), title=title, title_justify="left", box=None)
+    for row in shown.itertuples(index=False):
+        grid.add_row(*(str(cell).partition(" (")[0] for cell in row))  # intervals are in the report
+    console.print(grid)
+
+
+def _gate(outcomes: Sequence[gates.Outcome], console: Console) -> int:
+    grid = Grid("bound", "", "measured", "", box=None)
+    for one in outcomes:
+        measured = "not measured" if one.value is None else f"{one.value:.3f}"
+        grid.add_row(one.name, one.bound, measured, "[green]pass[/]" if one.passed else "[bold red]broken[/]")
+    console.print(grid)
+    broken = [one for one in outcomes if not one.passed]
+    if broken:
+        console.print(f"[bold red]{len(broken)} of {len(outcomes)} bounds broken[/]")
+        return BROKEN
+    console.print(f"[bold green]all {len(outcomes)} bounds held[/]")
+    return MEASURED

@@ -1,1 +1,0 @@
-"""How well the system hears and decides: labelled items in, figures with intervals and a report out."""
