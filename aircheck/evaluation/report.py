@@ -109,8 +109,8 @@ class Report:
             yield "Bounds", bounds if self.before else bounds.drop(columns="before")
         whole = self.figures[self.figures["by"] == ""]
         over_all = whole[~whole["target"].isin(TARGETS)]
-        rows = [(row.name, _cell(row), str(row.n)) for row in over_all.itertuples(index=False)]
-        yield "In all", pd.DataFrame(rows, columns=["figure", "value", "items"])
+        cells = [_cell(row) for row in over_all.itertuples()]
+        yield "In all", pd.DataFrame({"figure": over_all["name"], "value": cells, "items": over_all["n"]})
         of_targets = whole[whole["target"].isin(TARGETS)]
         if len(of_targets):
             yield "By target", _pivot(of_targets, "target", _OF_TARGETS + _TALK[:1])

@@ -17,8 +17,9 @@ from aircheck.policy.packs import Level, Rules
 from aircheck_client.schema import Action
 
 SCORES = "scores.csv.gz"
-_FACTS = ("id", "source", "language", "speaker", "template", "duration_s", "errors", "words", "wordless")
-_FACTS += ("false_events", "matched", "spans")
+_FACTS = frozenset(
+    "id source language speaker template duration_s errors words wordless false_events matched spans".split()
+)
 
 
 @dataclass(frozen=True)
