@@ -68,7 +68,7 @@ def figures(table: Table, languages: Collection[str] = (), n_errors: int = 0) ->
         for part, index in table.items.groupby(parts).groups.items():
             rows += _of_items(table, index, by, str(part))
     rows += _of_talk(table)
-    rows += _of_groups(table)
+    rows += _of_groups(table, languages)
     return pd.DataFrame([row.as_dict() for row in rows if row.found.n or row.figure == "errors"])
 
 
@@ -175,7 +175,7 @@ def _of_talk(table: Table) -> Iterator[_Row]:
         yield _Row("flagged_per_hour", rate(table.flagged[[target]], talk.index), target)
 
 
-def _of_groups(table: Table) -> Iterator[_Row]:
+def _of_groups(table: Table, languages: Collection[str]) -> Iterator[_Row]:
     """Of the same sentence about different groups, after Garg et al., "Counterfactual Fairness in Text Classification
     through Robustness", AIES 2019: only the group's name changes, so whatever the score does is about the name.
     """
@@ -185,7 +185,9 @@ def _of_groups(table: Table) -> Iterator[_Row]:
     several = items.groupby("template")["group"].transform("nunique") > 1
     for (source, language), own in items[several].groupby(["source", "language"]):
         where = f"{source}/{language}" if items[items["source"] == source]["language"].nunique() > 1 else str(source)
-        by = "language" if "/" in where else "source"
+        by = (
+            "source" if where == source else "language" if not languages or language in languages else "unread language"
+        )
         truth, found = table.truth.loc[own.index], table.found.loc[own.index]
         harmful, harmless = truth.eq(1), truth.eq(0)
         kinds = {

@@ -71,7 +71,7 @@ def _line(source: str, file: Path, line: Mapping[str, Any]) -> Item:
     if len(parts) > 1:
         slices["subkind"] = f"{source}/{'|'.join(parts[:2])}"
     if group and source != "toxigen":
-        slices["group"] = group
+        slices["group"] = f"{source}/{group}"
     truth = {target: bool(value) for target, value in line.get("y", {}).items() if target in TARGETS}
     language = _code(line.get("lang") or "")
     template = line.get("group", "") if "group" in slices else ""

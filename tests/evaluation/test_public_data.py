@@ -25,7 +25,7 @@ def test_lines_keep_their_truth_class_group_and_language(tmp_path):
     lines(tmp_path / "hatecheck.jsonl.gz", HATEFUL, HARMLESS)
     hateful, harmless = read("text", (tmp_path,), "measure")
     assert (hateful.source, hateful.truth) == ("hatecheck", {"hate": True, "profanity": False})
-    assert hateful.slices == {"kind": "hatecheck/derog_h", "group": "women"}
+    assert hateful.slices == {"kind": "hatecheck/derog_h", "group": "hatecheck/women"}
     assert (hateful.language, harmless.language) == ("zh", "en")
     assert harmless.truth == {"hate": False}  # other categories are unknown, not harmless
     assert harmless.template == "h/9"
