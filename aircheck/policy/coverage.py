@@ -18,7 +18,7 @@ def measure(transcript: Transcript, duration_s: float, languages: Sequence[str])
     """The coverage of a window of `duration_s` seconds by its transcript.
 
     Args:
-        languages: those that the text classifier was trained on; empty for any.
+        languages: those that the text classifier covers; empty for any.
     """
     speech_s = round(_length_s(_union(transcript.speech, duration_s)), 3)
     untranscribed_s = min(speech_s, round(_length_s(_untranscribed(transcript, duration_s)), 3))
@@ -61,11 +61,11 @@ def undecoded(seconds: float, start_s: float, end_s: float, rules: CoverageRules
 
 
 def language_warnings(transcript: Transcript, text: TextFindings) -> tuple[str, ...]:
-    """A sentence for each language of the transcript that the text classifier was not trained on."""
+    """A sentence for each language of the transcript that the text classifier does not cover."""
     foreign = sorted({segment.language for segment in _unclassified(transcript, text.languages)})
     known = ", ".join(text.languages)
     return tuple(
-        f"speech in {language!r}: the text classifier {text.model} was trained on {known} only, so its scores say "
+        f"speech in {language!r}: the text classifier {text.model} covers {known} only, so its scores say "
         "little about these words"
         for language in foreign
     )

@@ -70,12 +70,11 @@ def _text_evidence(
 ) -> dict[str, list[Evidence]]:
     cap = rules.low_confidence.highest_action
     found: dict[str, list[Evidence]] = defaultdict(list)
-    for item in text.segments:
-        segment = item.segment
-        doubts = rules.low_confidence.doubts(segment)
-        language = segment.language or transcript.language
+    for item in text.sentences:
+        doubts = tuple(dict.fromkeys(doubt for part in item.segments for doubt in rules.low_confidence.doubts(part)))
+        language = item.segments[0].language or transcript.language
         if text.languages and language and language not in text.languages:
-            doubts += (f"language {language!r}, which the classifier was not trained on",)
+            doubts += (f"language {language!r}, which the classifier does not cover",)
         for name, score in item.scores.items():
             category = _known(name, Category, text.model)
             rule = rules.categories[category]
@@ -90,12 +89,12 @@ def _text_evidence(
             if rule.why:
                 notes.append(f"override: {rule.why}")
             evidence = Evidence(
-                start_s=min(segment.start_s, duration_s),  # Whisper's last timestamp may lie beyond the audio
-                end_s=min(segment.end_s, duration_s),
-                lead_start_s=min(segment.start_s, duration_s),
-                lead_end_s=min(segment.end_s, duration_s),
+                start_s=min(item.start_s, duration_s),  # Whisper's last timestamp may lie beyond the audio
+                end_s=min(item.end_s, duration_s),
+                lead_start_s=min(item.start_s, duration_s),
+                lead_end_s=min(item.end_s, duration_s),
                 modality="text",
-                quote=reasons.trim(segment.text.strip()),
+                quote=reasons.trim(item.text.strip()),
                 score=score,
                 threshold=level.score,
                 severity=level.severity,

@@ -161,7 +161,7 @@ class CoverageRules(Strict):
 
     undecoded: GapRule  # seconds of a recording that could not be decoded
     untranscribed: GapRule  # seconds of speech activity without text, in a window
-    unclassified: GapRule  # seconds, in a window, of one language that the text classifier was not trained on
+    unclassified: GapRule  # seconds, in a window, of one language that the text classifier does not cover
 
 
 @dataclass(frozen=True)

@@ -140,10 +140,13 @@ class Transcript(_Model):
         return " ".join(segment.text for segment in self.segments)
 
 
-class SegmentScores(_Model):
-    """Text classifier output for one segment: a probability for every category of the taxonomy."""
+class SentenceScores(_Model):
+    """Text classifier output for one sentence: a probability for every category of the taxonomy."""
 
-    segment: Segment
+    text: str
+    start_s: Seconds
+    end_s: Seconds
+    segments: tuple[Segment, ...] = Field(min_length=1, description="those that it lies in, without their words")
     scores: dict[str, Score]
 
 
@@ -153,9 +156,9 @@ class TextFindings(_Model):
     model: str
     model_version: str
     languages: tuple[str, ...] = Field(
-        default=(), description="ISO 639-1 codes of the languages that it was trained on; empty for any"
+        default=(), description="ISO 639-1 codes of the languages that it covers; empty for any"
     )
-    segments: tuple[SegmentScores, ...] = ()
+    sentences: tuple[SentenceScores, ...] = ()
 
 
 class EventSpan(_Model):
@@ -230,7 +233,7 @@ class Coverage(_Model):
         default=0.0, description="of the recording that could not be decoded: damaged packets, a missing end"
     )
     unclassified_s: Seconds = Field(
-        default=0.0, description="of segments in a language that the text classifier was not trained on"
+        default=0.0, description="of segments in a language that the text classifier does not cover"
     )
     dropped_segments: int = Field(default=0, ge=0, description="segments left out, since nobody speaks where they lie")
 
@@ -256,7 +259,7 @@ class Unchecked(_Model):
 
     undecoded : the audio could not be decoded
     untranscribed : speech activity was found, and no text
-    unclassified : the words are in `language`, which the text classifier was not trained on
+    unclassified : the words are in `language`, which the text classifier does not cover
     """
 
     kind: Literal["undecoded", "untranscribed", "unclassified"]

@@ -8,12 +8,10 @@ import pytest
 from aircheck.inference import device
 from aircheck.inference.acoustic_safety.embedded import EmbeddedAcousticClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
-from aircheck.inference.text_safety.passages import passages
 from support.whisper_models import CPU
 
-pytestmark = pytest.mark.parametrize("is_fast_bf16", [False, True], ids=["fp32", "bf16"])
 
-
+@pytest.mark.parametrize("is_fast_bf16", [False, True], ids=["fp32", "bf16"])
 def test_acoustic_scores(monkeypatch: pytest.MonkeyPatch, is_fast_bf16: bool) -> None:
     monkeypatch.setattr(device, "cpu_has_fast_bf16", lambda: is_fast_bf16)
     classifier = EmbeddedAcousticClassifier.load(CPU)
@@ -23,13 +21,11 @@ def test_acoustic_scores(monkeypatch: pytest.MonkeyPatch, is_fast_bf16: bool) ->
         assert np.array_equal(classifier.probabilities(noise[:n])[0], alone), n
 
 
-def test_text_scores(monkeypatch: pytest.MonkeyPatch, is_fast_bf16: bool) -> None:
-    monkeypatch.setattr(device, "cpu_has_fast_bf16", lambda: is_fast_bf16)
+def test_text_scores() -> None:
     classifier = EmbeddedTextClassifier(CPU)
     texts = ["welcome back", "i'm going to kill you, i swear", "mix the flour with water and let it rest " * 9]
     others = [f"line {index} about nothing much " + "and so on " * (index % 30) for index in range(70)]
-    lone = [passages([text])[0] for text in [*texts, *others]]
-    alone = np.concatenate([classifier.score([item]) for item in lone[:3]])
-    for n in (3, 4, 73):
-        assert np.array_equal(classifier.score(lone[:n])[:3], alone), n
-    assert np.array_equal(classifier.score(lone[::-1])[-3:], alone[::-1]), "the place in the batch"
+    alone = np.concatenate([classifier.score([text]) for text in texts])
+    for n in (0, 1, 70):
+        assert np.array_equal(classifier.score([*texts, *others[:n]])[:3], alone), n
+        assert np.array_equal(classifier.score([*others[:n], *texts])[n:], alone), "the place in the batch"

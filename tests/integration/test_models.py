@@ -75,16 +75,19 @@ def test_whisper_names_the_mel_bins_it_wants(models):
     assert "128" in str(error.value)
 
 
-def test_text_safety_scores_every_category_of_every_segment(models):
-    said = [segment("we will come to your house and hurt you"), segment("the garden is lovely in the spring", 3.0, 6.0)]
+def test_text_safety_scores_every_category_of_every_sentence(models):
+    said = [
+        segment("we will come to your house and hurt you."),
+        segment("the garden is lovely in the spring", 3.0, 6.0),
+    ]
     out = models("text_safety", TRANSCRIPT=[transcript_of(*said)])
     findings = TextFindings.model_validate_json(out["TEXT_FINDINGS"][0, 0])
-    assert findings.languages == ("en",)
+    assert "en" in findings.languages
     assert out["TEXT_SCORES"].shape == (1, len(Category))
-    threat, garden = findings.segments
+    threat, garden = findings.sentences
     assert set(threat.scores) == {category.value for category in Category}
     assert threat.scores["violence_threat"] > 0.5 > garden.scores["violence_threat"]
-    highest = [max(s.scores[category.value] for s in findings.segments) for category in Category]
+    highest = [max(s.scores[category.value] for s in findings.sentences) for category in Category]
     np.testing.assert_allclose(out["TEXT_SCORES"][0], highest, atol=1e-3)
 
 
@@ -119,7 +122,18 @@ def test_acoustic_safety_finds_a_gunshot_where_it_is(models):
 
 def policy_inputs(said, scores, context="{}"):
     findings = TextFindings(
-        model="m", model_version="1", segments=[{"segment": said.model_dump(), "scores": scores}], languages=["en"]
+        model="m",
+        model_version="1",
+        sentences=[
+            {
+                "text": said.text,
+                "start_s": said.start_s,
+                "end_s": said.end_s,
+                "segments": [said.model_dump()],
+                "scores": scores,
+            }
+        ],
+        languages=["en"],
     )
     sounds = AcousticFindings(model="a", model_version="1")
     return {

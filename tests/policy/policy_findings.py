@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from aircheck.policy.taxonomy import Category, Event
-from aircheck_client.schema import AcousticFindings, EventSpan, Segment, SegmentScores, Span, TextFindings, Transcript
+from aircheck_client.schema import AcousticFindings, EventSpan, Segment, SentenceScores, Span, TextFindings, Transcript
 
 WINDOW_S = 30
 
@@ -27,8 +27,8 @@ def segment(text: str = "hello", start_s: float = 0.0, end_s: float = 2.0, *, co
     )
 
 
-def text_findings(*items: SegmentScores) -> TextFindings:
-    return TextFindings(model="text-model", model_version="7", segments=items)
+def text_findings(*items: SentenceScores) -> TextFindings:
+    return TextFindings(model="text-model", model_version="7", sentences=items)
 
 
 def transcript(
@@ -55,7 +55,7 @@ def transcript(
 
 def transcript_of(text: TextFindings, language: str = "en") -> Transcript:
     """The transcript that a text classifier got."""
-    return transcript(*(item.segment for item in text.segments), language=language)
+    return transcript(*(segment for item in text.sentences for segment in item.segments), language=language)
 
 
 def said(
@@ -66,8 +66,13 @@ def said(
     end_s: float = 2.0,
     *,
     confident: bool = True,
-) -> SegmentScores:
-    return SegmentScores(segment=segment(text, start_s, end_s, confident=confident), scores={category: score})
+) -> SentenceScores:
+    return sentence(segment(text, start_s, end_s, confident=confident), {category: score})
+
+
+def sentence(of: Segment, scores: dict[str, float]) -> SentenceScores:
+    """A segment that is one sentence."""
+    return SentenceScores(text=of.text, start_s=of.start_s, end_s=of.end_s, segments=(of,), scores=scores)
 
 
 def heard(*spans: EventSpan) -> AcousticFindings:
@@ -75,10 +80,10 @@ def heard(*spans: EventSpan) -> AcousticFindings:
 
 
 @st.composite
-def scored_segments(draw: st.DrawFn) -> SegmentScores:
+def scored_segments(draw: st.DrawFn) -> SentenceScores:
     start_s, end_s = draw(spans_s)
-    return SegmentScores(
-        segment=Segment(
+    return sentence(
+        Segment(
             start_s=start_s,
             end_s=end_s,
             text=draw(st.text(max_size=200)),
@@ -86,7 +91,7 @@ def scored_segments(draw: st.DrawFn) -> SegmentScores:
             no_speech_prob=draw(scores),
             compression_ratio=draw(st.floats(0, 4)),
         ),
-        scores=draw(st.dictionaries(st.sampled_from(Category), scores)),
+        draw(st.dictionaries(st.sampled_from(Category), scores)),
     )
 
 

@@ -92,10 +92,10 @@ class TestLanguageThatNoClassifierKnows:
         (gap,) = verdict.unchecked
         assert (gap.kind, gap.language, gap.start_s, gap.end_s, gap.seconds) == ("unclassified", "de", 1.0, 4.0, 3.0)
         assert verdict.coverage.unclassified_s == 3.0
-        assert "3.0 s of speech in 'de', which the text classifier was not trained on" in verdict.reason
+        assert "3.0 s of speech in 'de', which the text classifier does not cover" in verdict.reason
         (warning,) = verdict.warnings
         assert "'de'" in warning
-        assert "text-model was trained on en only" in warning
+        assert "text-model covers en only" in warning
 
     def test_is_found_by_segment(self) -> None:
         mixed = transcript(segment("hello", 0, 2), segment("hallo", 2, 5).model_copy(update={"language": "de"}))
@@ -114,7 +114,7 @@ class TestLanguageThatNoClassifierKnows:
         verdict = decide(transcript_of(text, "de"), text)
         (finding,) = verdict.findings
         assert (verdict.action, finding.evidence[0].low_confidence) == (Action.REVIEW, True)
-        assert "language 'de', which the classifier was not trained on" in finding.reason
+        assert "language 'de', which the classifier does not cover" in finding.reason
 
     def test_is_one_stretch_over_a_whole_episode_and_one_warning(self) -> None:
         windows = [shift(decide(self.GERMAN), start_s) for start_s in (0, 30, 60)]

@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_findings import WINDOW_S, heard, said, scores, segment, sounds, text_findings, texts, transcript_of
+from policy_findings import (
+    WINDOW_S,
+    heard,
+    said,
+    scores,
+    segment,
+    sentence,
+    sounds,
+    text_findings,
+    texts,
+    transcript_of,
+)
 
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import PolicyError
@@ -17,7 +28,7 @@ from aircheck_client.schema import (
     Context,
     EventSpan,
     Finding,
-    SegmentScores,
+    SentenceScores,
     Severity,
     TextFindings,
     Verdict,
@@ -112,8 +123,24 @@ class TestTextFinding:
         (evidence,) = only(decide(text_findings(said("hate", 0.6, "late", 29.0, 31.0)))).evidence
         assert evidence.end_s == WINDOW_S
 
+    def test_quotes_the_sentence_that_decided_and_not_the_segment(self) -> None:
+        whole = segment("The bus is late. I will kill you. See you soon.", 0.0, 9.0)
+        scored = [("The bus is late.", 0, 3, 0.1), ("I will kill you.", 3, 6, 0.9), ("See you soon.", 6, 9, 0.1)]
+        items = [
+            SentenceScores(text=text, start_s=a, end_s=b, segments=(whole,), scores={"violence_threat": score})
+            for text, a, b, score in scored
+        ]
+        (evidence,) = only(decide(text_findings(*items))).evidence
+        assert (evidence.quote, evidence.start_s, evidence.end_s) == ("I will kill you.", 3.0, 6.0)
+
+    def test_a_sentence_is_doubtful_when_any_of_its_segments_is(self) -> None:
+        parts = (segment("I will", 0.0, 2.0), segment("kill you.", 2.0, 4.0, confident=False))
+        item = SentenceScores(text="I will kill you.", start_s=0, end_s=4, segments=parts, scores={"hate": 0.99})
+        (evidence,) = only(decide(text_findings(item))).evidence
+        assert evidence.low_confidence
+
     def test_one_segment_may_break_several_rules(self) -> None:
-        both = SegmentScores(segment=segment("both"), scores={"hate": 0.9, "profanity": 0.8, "sexual": 0.1})
+        both = sentence(segment("both"), {"hate": 0.9, "profanity": 0.8, "sexual": 0.1})
         assert [finding.category for finding in decide(text_findings(both)).findings] == ["hate", "profanity"]
 
     def test_a_score_below_a_level_never_reads_as_if_it_had_reached_it(self) -> None:
@@ -206,9 +233,11 @@ class TestLowConfidenceText:
     ) -> None:
         doubtful = text.model_copy(
             update={
-                "segments": tuple(
-                    item.model_copy(update={"segment": item.segment.model_copy(update={"avg_logprob": -3.0})})
-                    for item in text.segments
+                "sentences": tuple(
+                    item.model_copy(
+                        update={"segments": tuple(s.model_copy(update={"avg_logprob": -3.0}) for s in item.segments)}
+                    )
+                    for item in text.sentences
                 )
             }
         )
@@ -222,7 +251,7 @@ def test_raising_a_text_score_never_makes_the_verdict_milder(
     pack, context = data.draw(packs), data.draw(contexts)
     others = data.draw(texts)
     low, high = (
-        decide(text_findings(*others.segments, said(category, score, confident=confident)), context=context, pack=pack)
+        decide(text_findings(*others.sentences, said(category, score, confident=confident)), context=context, pack=pack)
         for score in sorted(pair)
     )
     assert low.action <= high.action
@@ -262,7 +291,7 @@ def test_a_verdict_is_the_worst_of_its_findings_and_each_finding_of_its_evidence
 def test_the_order_of_the_findings_given_does_not_matter(text: TextFindings, acoustic: AcousticFindings) -> None:
     forwards = decide(text, acoustic)
     backwards = decide(
-        text.model_copy(update={"segments": text.segments[::-1]}),
+        text.model_copy(update={"sentences": text.sentences[::-1]}),
         acoustic.model_copy(update={"spans": acoustic.spans[::-1]}),
     )
     assert backwards.model_copy(update={"segments": forwards.segments}) == forwards

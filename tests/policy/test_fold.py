@@ -34,7 +34,7 @@ def episodes(draw: st.DrawFn) -> list[Verdict]:
         text = draw(texts).model_copy(update={"languages": draw(st.sampled_from([(), ("en",)]))})
         speech = draw(st.none() | st.lists(spans_s, max_size=4).map(tuple))
         heard_text = transcript(
-            *(item.segment for item in text.segments),
+            *(part for item in text.sentences for part in item.segments),
             language=draw(st.sampled_from(["en", "sv"])),
             speech=speech,
             dropped=draw(st.integers(0, 2)),

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_findings import heard, said, segment, text_findings, transcript
+from policy_findings import heard, said, segment, sentence, text_findings, transcript
 
 from aircheck.policy.errors import PolicyError, RequestError
 from aircheck.policy.service import PolicyService
-from aircheck_client.schema import Action, Context, EventSpan, Segment, SegmentScores, Verdict
+from aircheck_client.schema import Action, Context, EventSpan, Segment, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def service(policy_dir: Path) -> PolicyService:
 def ask(service: PolicyService, **changes: Any) -> Verdict:
     heard_text = said("violence_threat", 0.93, "i will hurt you", 1.0, 3.0)
     inputs: dict[str, Any] = {
-        "transcript_json": transcript(heard_text.segment).model_dump_json().encode(),
+        "transcript_json": transcript(*heard_text.segments).model_dump_json().encode(),
         "text_findings_json": text_findings(heard_text).model_dump_json().encode(),
         "acoustic_findings_json": heard(EventSpan(event="gunshot", start_s=4, end_s=5, score=0.9))
         .model_dump_json()
@@ -56,7 +56,7 @@ def test_the_transcript_is_whispers_even_where_no_segment_was_classified(service
     verdict = ask(
         service,
         transcript_json=transcript(*segments).model_dump_json().encode(),
-        text_findings_json=text_findings(SegmentScores(segment=segments[0], scores={})).model_dump_json().encode(),
+        text_findings_json=text_findings(sentence(segments[0], {})).model_dump_json().encode(),
     )
     assert [item.text for item in verdict.segments] == ["one", "two"]
 

@@ -1,19 +1,28 @@
 from __future__ import annotations
 
-import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
+from aircheck.inference.text_safety.head import TextHead
+from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
-from training.text_safety import transcripts
-from training.text_safety.asr_noise import Confusions, Recogniser
-from training.text_safety.evaluate import heard, word_error_rate
-from training.text_safety.examples import Stage
-from training.text_safety.lines import DATA, MAX_WORDS, DataError, Line, read_test, read_train
-from training.text_safety.train import confusions, heard_lines, training_examples
+from training.text_safety.calibrate import BY_WORDS, CONFIDENT, FLAGGED_PER_HOUR, REVIEW, calibrate
+from training.text_safety.fit import CELL, Table
+from training.text_safety.lines import (
+    DATA,
+    GROUPS_EACH,
+    MAX_WORDS,
+    DataError,
+    _about_groups,
+    read_test,
+    read_train,
+)
+from training.text_safety.sources import MAX_LINES, Example, capped, own_lines
 
 TRAIN, TEST = read_train(), read_test()
 
@@ -74,74 +83,61 @@ def _slots(template: str) -> list[str]:
     return [part.split("}")[0] for part in template.split("{")[1:]]
 
 
-def test_reading_and_staging_are_deterministic() -> None:
+def test_reading_is_deterministic() -> None:
     assert read_train() == TRAIN
-    assert training_examples(3) == training_examples(3)
 
 
-def test_recognition_errors_come_at_the_rate_asked_for() -> None:
-    recogniser, rng = Recogniser({"rain", "run", "ran", "train", "town"}), random.Random(0)
-    text = "the train ran into town in the rain " * 200
-    assert recogniser.hear(text, 0.0, rng).split() == text.split()
-    heard = " ".join(recogniser.hear(word, 0.2, rng) for word in text.split())
-    wrong = sum(a != b for a, b in zip(heard.split(), text.split(), strict=True))
-    assert 0.05 < wrong / len(text.split()) < 0.25
-    assert recogniser.hear("rain", 1.0, rng)
+def test_every_group_is_spoken_of_as_often_as_any_other() -> None:
+    content = yaml.safe_load((DATA / "train" / "groups.yaml").read_text())
+    sentences = sum(len(content[kind]) for kind in ("harmful", "hard_negative"))
+    each = sentences * GROUPS_EACH / len(content["groups"])
+    made = _about_groups(DATA / "train" / "groups.yaml")
+    templates = {*content["harmful"], *content["hard_negative"]}
+    for plural, singular in content["groups"].items():
+        told = [
+            line
+            for line in made
+            if line.source in templates
+            and line.text
+            in {normalise(line.source.split(" +")[0].replace("{group}", plural).replace("{one}", singular))}
+        ]
+        assert abs(len(told) - each) <= 2, plural
 
 
-def test_what_was_misheard_is_learned() -> None:
-    learned = Confusions()
-    for _ in range(20):
-        learned.learn("he drank the bleach today", "he drank the beach today")
-    recogniser, rng = Recogniser(["he", "drank"], learned), random.Random(0)
-    made = [recogniser.hear("the bleach", 0.3, rng) for _ in range(200)]
-    assert sum(text == "the beach" for text in made) > 60
-    assert learned.rate == pytest.approx(0.2)
-    assert learned.relative_rates()["bleach"] > 1 > learned.relative_rates()["today"]
+def test_our_harmful_lines_teach_nothing_about_related_categories() -> None:
+    examples = own_lines()
+    threats = [item for item in examples if item.labels.get(Category.VIOLENCE_THREAT)]
+    assert threats
+    assert not any(item.labels.get(Category.VIOLENT_EXTREMISM) is False for item in threats)
+    swearing = [item for item in examples if "fuck" in item.text and "{" in item.group]
+    assert not any(item.labels.get(Category.PROFANITY) is False for item in swearing)
 
 
-def test_every_held_out_line_was_transcribed_and_keeps_its_labels() -> None:
-    lines = heard(TEST)
-    assert [line.labels for line in lines] == [line.labels for line in TEST]
-    assert 0.02 < word_error_rate(TEST, lines) < 0.6  # it is no copy of the script, and no noise
+def test_no_source_outweighs_the_others() -> None:
+    lines = [
+        Example(f"line {index}", {Category.HATE: index % 10 == 0}, "davidson", str(index)) for index in range(20_000)
+    ]
+    few = [Example("line", {Category.HATE: True}, "catqa", "")]
+    kept = capped(lines + few)
+    assert len(kept) == MAX_LINES["davidson"] + 1
+    assert sum(item.is_harmful for item in kept) == 2000 + 1
+    table = Table.of(kept, torch.zeros(len(kept), 1))
+    weights = table.weights()[:, 0]
+    rare = weights[-1] / weights[table.targets[:, 0] == 1][0]  # a line of the small source beside one of the large
+    assert float(rare) == pytest.approx(2000 / CELL)
+    assert (table.weights()[:, 1:] == 0).all()
 
 
-def test_enough_training_lines_were_transcribed_to_learn_from() -> None:
-    known = heard_lines(TRAIN)
-    assert len(known) >= 800
-    assert confusions(TRAIN, known).heard
-    assert {line.kind for line in known.values()} == {"harmful", "hard_negative", "benign"}
-
-
-def test_no_held_out_transcript_stands_among_those_to_learn_from() -> None:
-    assert not set(transcripts.read(transcripts.TEST).segments) & set(transcripts.read(transcripts.TRAIN).segments)
-
-
-def test_a_line_without_a_transcript_names_the_command() -> None:
-    with pytest.raises(DataError, match=r"never said.*training.text_safety.transcribe"):
-        transcripts.read(transcripts.TEST).heard(Line(("never said",), "benign", "benign"))
-
-
-def test_transcripts_come_back_as_written(tmp_path: Path) -> None:
-    made = transcripts.Transcripts("1", "ab", {"i'd say, so": ("I'd say,", "so."), "nothing": ()})
-    transcripts.write(made, tmp_path / "t.json")
-    assert transcripts.read(tmp_path / "t.json") == made
-
-
-def test_a_neighbours_harm_is_never_taught_as_the_segments_own() -> None:
-    recogniser = Recogniser(["a"])
-    calm = [line for line in TRAIN if line.kind != "harmful"][:300]
-    examples = Stage(TRAIN, recogniser, ["{core}"], {}, random.Random(0)).examples(calm)
-    assert all(not example.labels for example in examples)
-    assert any(example.passage.context != example.passage.text for example in examples)
-
-
-def test_both_halves_of_a_cut_passage_carry_its_harm() -> None:
-    harmful = [line for line in TRAIN if line.kind == "harmful"][:300]
-    examples = Stage(TRAIN, Recogniser(["a"]), ["{core}"], {}, random.Random(0)).examples(harmful)
-    halves = [example for example in examples if example.half]
-    assert len(halves) > 100
-    assert all(example.labels == example.line.labels for example in halves)
+def test_calibration_lets_ordinary_talk_reach_review_seldom_and_confidence_never() -> None:
+    rng = np.random.default_rng(0)
+    talk = rng.normal(-5, 1, (2400, len(Category))).astype(np.float32)  # 20 hours
+    head = TextHead()
+    calibrate(head, talk, np.full((360, len(Category)), -np.inf), np.full((9, len(Category)), -9.0))
+    scores = torch.sigmoid(torch.from_numpy(talk) * head.slope + head.offset).numpy()
+    counted = [category not in BY_WORDS for category in Category]
+    flagged = (scores[:, counted] >= REVIEW).any(axis=1).sum()
+    assert 0.5 * FLAGGED_PER_HOUR * 20 <= flagged <= FLAGGED_PER_HOUR * 20
+    assert scores.max() < CONFIDENT
 
 
 @pytest.mark.parametrize(

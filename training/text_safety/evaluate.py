@@ -1,280 +1,281 @@
-"""Measures a classifier on the held-out lines: what it finds, what it flags wrongly, how far its scores can be trusted.
+"""Measures a text classifier on lines and talk that it has not learned from; prints the card's tables.
 
-python -m training.text_safety.evaluate            # the embedded classifier
-python -m training.text_safety.evaluate --json FILE
-python -m training.text_safety.evaluate --text-classifier FOLDER --text-labels MAP.yaml
-
-Everything is measured twice: on the lines as written, and on what Whisper heard when they were spoken
-(data/transcripts/test.json).
+python -m training.text_safety.evaluate DATA_FOLDER                    # the embedded classifier
+python -m training.text_safety.evaluate DATA_FOLDER --leave-one-out    # trains once for each source, without it
+python -m training.text_safety.evaluate DATA_FOLDER --json FILE        # the numbers as well
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import jiwer
 import numpy as np
 import torch
+import yaml
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
-from aircheck.inference.text_safety.classifier import TextClassifier
-from aircheck.inference.text_safety.passages import Passage, passages
-from aircheck.inference.text_safety.service import load
+from aircheck.inference.text_safety.embedded import HEAD
+from aircheck.inference.text_safety.encoder import SentenceEncoder
+from aircheck.inference.text_safety.head import TextHead, load_head
+from aircheck.inference.text_safety.sentences import in_context, sentences
+from aircheck.inference.text_safety.service import with_context
 from aircheck.policy.taxonomy import Category
-from training.text_safety import transcripts, wild
-from training.text_safety.examples import unsaid
-from training.text_safety.identity import Swap, swaps
-from training.text_safety.lines import Line, read_test
+from aircheck_client.schema import Segment
+from training.text_safety.calibrate import BY_WORDS, CONFIDENT, REVIEW, hours
+from training.text_safety.lines import DATA, read_test
+from training.text_safety.sources import OWN, Example, Window, public_lines, talk
+from training.text_safety.train import CACHE, LANGUAGES, TrainingData, train
+from training.text_safety.vectors import Vectors
 
-REVIEW = 0.5  # the proposed threshold for a person's look
-CALM = 0.2  # a score that says nothing is there
-FALSE_RATE = 0.01  # share of calm lines that may exceed a category's strict threshold
-SEED = 2
+FALSE_RATE = 0.05
+MIN_LINES = 20
+"""Harmful lines, and harmless ones, of a source in a category, below which nothing is computed."""
 
+SCORED = [index for index, category in enumerate(Category) if category not in BY_WORDS]
+LANGUAGE_CODES = {
+    "arabic": "ar", "dutch": "nl", "french": "fr", "german": "de", "hindi": "hi", "italian": "it", "mandarin": "zh",
+    "polish": "pl", "portuguese": "pt", "spanish": "es",
+}  # fmt: skip
 
-@dataclass(frozen=True)
-class CategoryFigures:
-    """How one category is found. Its calm lines are all hard negatives and plain talk, of whatever file."""
-
-    recall_at_1_fpr: float  # share of its harmful lines above the score that 1 % of the calm lines exceed
-    score_at_1_fpr: float  # that score
-    recall_at_review: float  # share of its harmful lines at or above REVIEW
-    average_precision: float  # against the calm lines
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Results on one version of the held-out lines. Rates are shares in [0, 1].
-
-    `hard_negatives`, `benign`: shares of such lines with any category at or above REVIEW. `calibration_error`: expected
-    calibration error over ten equal bins of all scores whose truth is known.
-    """
-
-    lines: int
-    categories: dict[Category, CategoryFigures]
-    hard_negatives: float
-    benign: float
-    calibration_error: float
-
-    @property
-    def macro_recall_at_1_fpr(self) -> float:
-        return float(np.mean([item.recall_at_1_fpr for item in self.categories.values()]))
-
-    @property
-    def macro_recall(self) -> float:
-        return float(np.mean([item.recall_at_review for item in self.categories.values()]))
-
-    @property
-    def macro_average_precision(self) -> float:
-        return float(np.mean([item.average_precision for item in self.categories.values()]))
+Score = Callable[[Sequence[Sequence[str]]], np.ndarray]
+"""Windows of sentences to scores as the server gives them, float32 [windows, categories]."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """All that is measured of one classifier."""
+def score_with(head: TextHead, vectors: Vectors) -> Score:
+    """The server's pass over cached vectors."""
 
-    classifier: str
-    whisper: str  # the checkpoint that wrote the transcripts, and its version
-    word_error_rate: float  # of the transcripts
-    clean: Figures
-    heard: Figures
-    split_on_both: float  # share of harmful passages cut in two that are found on both halves
-    split_on_either: float
-    blamed_for_neighbour: float  # share of calm segments flagged only because of a harmful neighbour
-    prose_lines: int
-    prose_flagged: float  # share of prose that nobody wrote for us at or above REVIEW
-    prose_calm: float  # share of it below CALM
-    identity: list[Swap]
+    @torch.inference_mode()
+    def score(windows: Sequence[Sequence[str]]) -> np.ndarray:
+        alone = head(vectors.of([text for window in windows for text in window])).sigmoid().numpy()
+        amid = head(vectors.of([text for window in windows for text in in_context(window)])).sigmoid().numpy()
+        scores = np.zeros((len(windows), len(Category)), dtype=np.float32)
+        at = 0
+        for row, window in enumerate(windows):
+            here = slice(at, at := at + len(window))
+            if window:
+                scores[row] = with_context(alone[here], amid[here]).max(axis=0)
+        return scores
 
-
-def heard(lines: Sequence[Line]) -> list[Line]:
-    """The lines as Whisper heard them; a line of which it heard nothing has no parts."""
-    known = transcripts.read(transcripts.TEST)
-    return [known.heard(line) for line in lines]
+    return score
 
 
-def score_lines(classifier: TextClassifier, lines: Sequence[Line]) -> np.ndarray:
-    """Scores of each line, [lines, categories]: the highest over its segments, as a window of its own."""
-    batch: list[Passage] = []
-    owner: list[int] = []
-    for index, line in enumerate(lines):
-        batch += passages(line.parts)
-        owner += [index] * len(line.parts)
-    scores = np.zeros((len(lines), len(Category)), dtype=np.float32)
-    np.maximum.at(scores, owner, classifier.score(batch))
-    return scores
+def score_lines(score: Score, texts: Sequence[str]) -> np.ndarray:
+    return score([[sentence.text for sentence in sentences([_segment(text)])] for text in texts])
 
 
-def figures(lines: Sequence[Line], scores: np.ndarray) -> Figures:
-    """The figures of `scores` [lines, categories] against the lines' labels."""
-    calm = np.array([line.kind != "harmful" for line in lines])
-    return Figures(
-        len(lines),
-        {
-            category: _category(scores[[category in line.labels for line in lines], column], scores[calm, column])
-            for column, category in enumerate(Category)
+def cells(examples: Sequence[Example], scores: np.ndarray) -> dict[str, dict[str, float]]:
+    """By `source/category`: AUC and recall at FALSE_RATE, where a source has enough lines of both kinds."""
+    found = {}
+    for source in sorted({example.source for example in examples}):
+        for column in SCORED:
+            category = list(Category)[column]
+            rows = [row for row, item in enumerate(examples) if item.source == source and category in item.labels]
+            truth = np.array([examples[row].labels[category] for row in rows], dtype=bool)
+            if min(truth.sum(), (~truth).sum()) >= MIN_LINES:
+                own = scores[rows, column]
+                found[f"{source}/{category}"] = {
+                    "auc": float(roc_auc_score(truth, own)),
+                    "recall_at_5pct": recall_at(own[truth], own[~truth]),
+                    "harmful": int(truth.sum()),
+                    "harmless": int((~truth).sum()),
+                    "recall_at_review": float((own[truth] >= REVIEW).mean()),
+                    "flagged_harmless": float((own[~truth] >= REVIEW).mean()),
+                }
+    return found
+
+
+def recall_at(harmful: np.ndarray, harmless: np.ndarray, false_rate: float = FALSE_RATE) -> float:
+    """Share of the harmful above the score that `false_rate` of the harmless exceed."""
+    return float((harmful > np.quantile(harmless, 1 - false_rate, method="higher")).mean())
+
+
+def measured(score: Score, folder: Path) -> dict[str, Any]:
+    """All figures on the sets that nothing was learned from."""
+    examples = public_lines(folder, "measure")
+    scores = score_lines(score, [example.text for example in examples])
+    figures: dict[str, Any] = {"cells": cells(examples, scores)}
+    rows_of = {name: [row for row, item in enumerate(examples) if item.source.startswith(name)] for name in SOURCES}
+    hate = scores[:, list(Category).index(Category.HATE)]
+    figures["languages"] = {
+        LANGUAGE_CODES[language]: float(
+            roc_auc_score([examples[row].labels[Category.HATE] for row in rows], hate[rows])
+        )
+        for language in sorted({examples[row].language for row in rows_of["mhc"]})
+        if (rows := [row for row in rows_of["mhc"] if examples[row].language == language])
+    }
+    flagged = (scores[:, SCORED] >= REVIEW).any(axis=1)
+    figures["hatecheck_flagged"] = _shares(examples, flagged, rows_of["hatecheck"])
+    figures["xstest_flagged"] = _shares(examples, flagged, rows_of["xstest"])
+    figures["xstest_auc"] = float(
+        roc_auc_score(
+            [examples[row].kind.startswith("unsafe") for row in rows_of["xstest"]],
+            scores[np.ix_(rows_of["xstest"], SCORED)].max(axis=1),
+        )
+    )
+    for use in ("train", "measure"):
+        figures[f"talk_{use}"] = talk_figures(score, talk(folder, "measure" if use == "measure" else "train"))
+    return figures
+
+
+SOURCES = ("hatecheck", "mhc", "xstest", "ailuminate_fr")
+
+
+def _shares(examples: Sequence[Example], flagged: np.ndarray, rows: Sequence[int]) -> dict[str, list[float]]:
+    """Share flagged and number of lines, by the first part of their kind."""
+    kinds: dict[str, list[int]] = {}
+    for row in rows:
+        kinds.setdefault(examples[row].kind.split("|")[0], []).append(row)
+    return {kind: [float(flagged[own].mean()), len(own)] for kind, own in sorted(kinds.items())}
+
+
+def talk_figures(score: Score, windows: Sequence[Window]) -> dict[str, dict[str, float]]:
+    """By source: windows an hour with a category at REVIEW, and at CONFIDENT."""
+    scores = score([window.sentences for window in windows])
+    found = {}
+    for source in sorted({window.source for window in windows}):
+        own = scores[np.ix_([row for row, window in enumerate(windows) if window.source == source], SCORED)]
+        found[source] = {
+            "hours": hours(len(own)),
+            "flagged_per_hour": float((own >= REVIEW).any(axis=1).sum() / hours(len(own))),
+            "confident_per_hour": float((own >= CONFIDENT).any(axis=1).sum() / hours(len(own))),
+            **{
+                f"flagged_{list(Category)[column]}": float((own[:, place] >= REVIEW).sum())
+                for place, column in enumerate(SCORED)
+            },
+        }
+    return found
+
+
+def groups(score: Score) -> dict[str, dict[str, list[float]]]:
+    """For each sort of sentence and kind of term: lowest and highest share flagged among the terms, and mean scores."""
+    content = yaml.safe_load((DATA / "test" / "identity.yaml").read_text(encoding="utf-8"))
+    column = list(Category).index(Category.HATE)
+    found: dict[str, dict[str, list[float]]] = {}
+    for sort in ("neutral", "positive", "negated", "harmful"):
+        for kind, terms in content["groups"].items():
+            texts = [sentence.format(group=term) for term in terms for sentence in content[sort]]
+            scores = score_lines(score, texts)
+            told = scores[:, column] if sort == "harmful" else scores[:, SCORED].max(axis=1)
+            by_term = told.reshape(len(terms), len(content[sort]))
+            flagged = (by_term >= REVIEW).mean(axis=1)
+            means = by_term.mean(axis=1)
+            found.setdefault(sort, {})[kind] = [
+                float(value) for value in (flagged.min(), flagged.max(), means.min(), means.max())
+            ]
+    return found
+
+
+def own_held_out(score: Score) -> dict[str, Any]:
+    """On this project's held-out lines, which are of the same making as its training lines."""
+    lines = read_test()
+    scores = score_lines(score, [line.text for line in lines])
+    examples = [
+        Example(line.text, {category: category in line.labels for category in Category}, "own_test", "", line.kind)
+        for line in lines
+    ]
+    flagged = (scores[:, SCORED] >= REVIEW).any(axis=1)
+    return {
+        "cells": cells(examples, scores),
+        "flagged": {
+            kind: float(flagged[[row for row, line in enumerate(lines) if line.kind == kind]].mean())
+            for kind in ("harmful", "hard_negative", "benign")
         },
-        _flagged(lines, scores, "hard_negative"),
-        _flagged(lines, scores, "benign"),
-        _ece(lines, scores),
-    )
+    }
 
 
-def _category(harmful: np.ndarray, calm: np.ndarray) -> CategoryFigures:
-    threshold = float(np.quantile(calm, 1 - FALSE_RATE))
-    return CategoryFigures(
-        float((harmful > threshold).mean()),
-        threshold,
-        float((harmful >= REVIEW).mean()),
-        average_precision(harmful, calm),
-    )
+def leave_one_out(data: TrainingData, vectors: Vectors, seed: int) -> dict[str, dict[str, float]]:
+    """Cells of each source, scored by a head that was trained without it."""
+    found: dict[str, dict[str, float]] = {}
+    for source in tqdm(sorted({item.source for item in data.examples} - {OWN}), desc="leaving one out"):
+        examples = [item for item in data.examples if item.source == source]
+        empty = np.zeros((len(examples), len(Category)), dtype=np.float32)
+        if cells(examples, empty):
+            head = train(data.without(source), vectors, seed)
+            found |= cells(examples, score_lines(score_with(head, vectors), [item.text for item in examples]))
+    return found
 
 
-def average_precision(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Mean, over the positives, of the precision at each one's score; equal scores count together."""
-    above = np.array([(positive >= score).sum() for score in positive])
-    false = np.array([(negative >= score).sum() for score in positive])
-    return float((above / (above + false)).mean())
+def macro(found: dict[str, dict[str, float]], figure: str) -> float:
+    """The mean of a figure over the cells."""
+    return float(np.mean([cell[figure] for cell in found.values()]))
 
 
-def _flagged(lines: Sequence[Line], scores: np.ndarray, kind: str) -> float:
-    return float((scores[[line.kind == kind for line in lines]].max(axis=1) >= REVIEW).mean())
+def _segment(text: str) -> Segment:
+    return Segment(start_s=0, end_s=0, text=text, avg_logprob=0, no_speech_prob=0, compression_ratio=1)
 
 
-def _ece(lines: Sequence[Line], scores: np.ndarray) -> float:
-    truth = np.array([[category in line.labels for category in Category] for line in lines])
-    known = np.array([[category not in unsaid(line.labels) for category in Category] for line in lines])
-    score, true = scores[known], truth[known]
-    bins = np.minimum((score * 10).astype(int), 9)
-    gaps = [abs(score[bins == b].mean() - true[bins == b].mean()) * (bins == b).mean() for b in set(bins.tolist())]
-    return float(sum(gaps))
-
-
-def localisation(classifier: TextClassifier, lines: Sequence[Line], seed: int = SEED) -> float:
-    """Share of segments without harm at or above REVIEW only because a harmful segment stands beside them."""
-    rng = random.Random(seed)
-    harmful = [line.text for line in lines if line.kind == "harmful"]
-    calm = [line.text for line in lines if line.kind != "harmful" and len(line.parts) == 1]
-    windows = [(rng.choice(harmful), text, rng.choice(calm)) for text in calm]
-    beside = classifier.score([passages(window)[1] for window in windows]).max(axis=1)
-    alone = classifier.score([passages([text])[0] for text in calm]).max(axis=1)
-    return float(((beside >= REVIEW) & (alone < REVIEW)).mean())
-
-
-def split_recall(classifier: TextClassifier, lines: Sequence[Line]) -> tuple[float, float]:
-    """Shares of harmful lines cut over two segments that reach REVIEW on both halves, and on at least one."""
-    cut = [line for line in lines if line.kind == "harmful" and len(line.parts) == 2]
-    scores = classifier.score([passage for line in cut for passage in passages(line.parts)]).reshape(len(cut), 2, -1)
-    found = []
-    for line, halves in zip(cut, scores, strict=True):
-        columns = [list(Category).index(label) for label in line.labels]
-        reached = (halves[:, columns] >= REVIEW).any(axis=1)
-        found.append((reached.all(), reached.any()))
-    both, either = np.mean(found, axis=0)
-    return float(both), float(either)
-
-
-def word_error_rate(lines: Sequence[Line], transcribed: Sequence[Line]) -> float:
-    """Insertions, deletions and substitutions over the words said."""
-    return float(jiwer.wer([line.text for line in lines], [other.text for other in transcribed]))
-
-
-def measure(classifier: TextClassifier, prose_step: int = 1) -> Report:
-    """All figures; of the prose, every `prose_step`-th sentence."""
-    test = read_test()
-    spoken, known = heard(test), transcripts.read(transcripts.TEST)
-    prose = [Line((text,), "benign", "benign") for text in wild.docstring_lines()[::prose_step]]
-    prose_scores = score_lines(classifier, prose).max(axis=1)
-    split_on_both, split_on_either = split_recall(classifier, test)
-    return Report(
-        f"{classifier.name} {classifier.version}",
-        f"{known.whisper} {known.whisper_version}",
-        word_error_rate(test, spoken),
-        figures(test, score_lines(classifier, test)),
-        figures(spoken, score_lines(classifier, spoken)),
-        split_on_both,
-        split_on_either,
-        localisation(classifier, test),
-        len(prose),
-        float((prose_scores >= REVIEW).mean()),
-        float((prose_scores < CALM).mean()),
-        swaps(classifier, REVIEW),
-    )
-
-
-def as_markdown(report: Report) -> str:
-    clean, said = report.clean, report.heard
-    rows = [
-        f"| {category.value} | {a.recall_at_1_fpr:.2f} | {b.recall_at_1_fpr:.2f} | {a.recall_at_review:.2f} "
-        f"| {b.recall_at_review:.2f} | {a.average_precision:.2f} | {b.average_precision:.2f} |"
-        for category, a, b in ((item, clean.categories[item], said.categories[item]) for item in Category)
-    ]
-    rows.append(
-        f"| macro | {clean.macro_recall_at_1_fpr:.3f} | {said.macro_recall_at_1_fpr:.3f} | {clean.macro_recall:.3f} "
-        f"| {said.macro_recall:.3f} | {clean.macro_average_precision:.3f} | {said.macro_average_precision:.3f} |"
-    )
-    identity = [
-        f"| {swap.kind} | {swap.sort} | {min(swap.score_of.values()):.2f} to {max(swap.score_of.values()):.2f} "
-        f"| {swap.gap:.2f} ({min(swap.score_of, key=swap.score_of.__getitem__)}, "
-        f"{max(swap.score_of, key=swap.score_of.__getitem__)}) | {swap.flagged:.1%} |"
-        for swap in report.identity
-    ]
-    return "\n".join(
-        [
-            f"{report.classifier}: {clean.lines} held-out lines, clean and as Whisper ({report.whisper}) heard "
-            f"them, word error rate {report.word_error_rate:.1%}",
-            "",
-            "| category | recall at 1 % FPR, clean | heard | recall at 0.5, clean | heard | AP, clean | heard |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            "| what | clean | heard |",
-            "|---|---|---|",
-            f"| hard negatives at or above {REVIEW} in any category "
-            f"| {clean.hard_negatives:.1%} | {said.hard_negatives:.1%} |",
-            f"| plain talk at or above {REVIEW} | {clean.benign:.1%} | {said.benign:.1%} |",
-            f"| expected calibration error | {clean.calibration_error:.4f} | {said.calibration_error:.4f} |",
-            "",
-            f"- Harm cut over two segments: found on both halves {report.split_on_both:.0%}, "
-            f"on at least one {report.split_on_either:.0%}.",
-            f"- Calm segments flagged because of a harmful neighbour: {report.blamed_for_neighbour:.1%}.",
-            f"- Plain prose, {report.prose_lines} sentences of standard-library docstrings: "
-            f"{report.prose_flagged:.2%} at or above {REVIEW}.",
-            "",
-            "| terms swapped | in sentences | mean score from, to | gap (lowest, highest) | at or above 0.5 |",
-            "|---|---|---|---|---|",
-            *identity,
+def as_markdown(figures: dict[str, Any]) -> str:
+    """The tables of the card."""
+    parts = []
+    for name in ("leave_one_out", "cells"):
+        if found := figures.get(name):
+            parts += [
+                f"| {name.replace('_', ' ')} | harmful | harmless | AUC | recall at 5 % FPR | recall at {REVIEW} |",
+                "|---|---|---|---|---|---|",
+                *(
+                    f"| {key} | {cell['harmful']} | {cell['harmless']} | {cell['auc']:.3f} | "
+                    f"{cell['recall_at_5pct']:.2f} | {cell['recall_at_review']:.2f} |"
+                    for key, cell in found.items()
+                ),
+                f"| macro | | | {macro(found, 'auc'):.3f} | {macro(found, 'recall_at_5pct'):.2f} | "
+                f"{macro(found, 'recall_at_review'):.2f} |",
+                "",
+            ]
+    if languages := figures.get("languages"):
+        listed = ", ".join(f"{code} {auc:.3f}" for code, auc in sorted(languages.items(), key=lambda item: -item[1]))
+        parts += [f"Multilingual HateCheck, AUC: mean {np.mean(list(languages.values())):.3f}; {listed}", ""]
+    for name in ("hatecheck_flagged", "xstest_flagged"):
+        if found := figures.get(name):
+            parts += [f"| {name} | lines | share |", "|---|---|---|"]
+            parts += [f"| {kind} | {n} | {share:.1%} |" for kind, (share, n) in found.items()] + [""]
+    for name in ("talk_train", "talk_measure"):
+        for source, rates in figures.get(name, {}).items():
+            parts.append(
+                f"{source}, {rates['hours']:.1f} h of talk: {rates['flagged_per_hour']:.2f} windows flagged an hour, "
+                f"{rates['confident_per_hour']:.2f} confident"
+            )
+    if swapped := figures.get("groups"):
+        parts += ["", "| sentences | terms | flagged, lowest to highest | mean score |", "|---|---|---|---|"]
+        parts += [
+            f"| {sort} | {kind} | {low:.0%} to {high:.0%} | {least:.2f} to {most:.2f} |"
+            for sort, kinds in swapped.items()
+            for kind, (low, high, least, most) in kinds.items()
         ]
-    )
-
-
-def as_json(report: Report) -> str:
-    content = asdict(report)
-    for name, result in (("clean", report.clean), ("heard", report.heard)):
-        content[name]["macro_recall_at_1_fpr"] = result.macro_recall_at_1_fpr
-        content[name]["macro_recall_at_review"] = result.macro_recall
-        content[name]["macro_average_precision"] = result.macro_average_precision
-    for item, swap in zip(content["identity"], report.identity, strict=True):
-        item["gap"] = swap.gap
-    return json.dumps(content, indent=2) + "\n"
+    return "\n".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text-classifier", default="embedded", help="'embedded', or a transformers checkpoint")
-    parser.add_argument("--text-labels", type=Path, help="label map of the checkpoint")
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("data", type=Path, help="folder of the public sets, *.jsonl.gz")
+    parser.add_argument("--head", type=Path, default=HEAD, help="the head to measure (default: %(default)s)")
+    parser.add_argument("--leave-one-out", action="store_true", help="train without each source in turn, measure on it")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the training (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    report = measure(load(options.text_classifier, options.text_labels, torch.device("cpu")))
-    print(as_markdown(report))
-    if options.json is not None:
-        options.json.write_text(as_json(report), encoding="utf-8")
+
+    vectors = Vectors(SentenceEncoder(torch.device("cpu")), options.cache)
+    if options.leave_one_out:
+        figures: dict[str, Any] = {
+            "leave_one_out": leave_one_out(TrainingData.read(options.data), vectors, options.seed)
+        }
+    else:
+        head, _ = load_head(options.head)
+        score = score_with(head, vectors)
+        figures = {**measured(score, options.data), "groups": groups(score), "own_held_out": own_held_out(score)}
+        weak = [code for code in LANGUAGES if figures["languages"].get(code, 1) < 0.70]
+        if weak:
+            print(f"below 0.70 and yet in train.LANGUAGES: {', '.join(weak)}")
+    print(as_markdown(figures))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,134 +1,93 @@
-"""Fits the head's networks and its calibration on vectors."""
+"""Fits the head's network on vectors and what is known of them."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from aircheck.inference.text_safety.head import TextHead
 from aircheck.policy.taxonomy import Category
+from training.text_safety.sources import Example
 
+EPOCHS = 6
 BATCH = 256
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
-FOLDS = 3
 SMOOTHING = 0.02
 """Targets are SMOOTHING/2 and 1 - SMOOTHING/2: some labels are wrong, and no line deserves certainty."""
 
-FALSE_RATE = 0.02
-"""Share of the unseen hard negatives written by hand that may reach REVIEW in any category.
+CELL = 300
+"""Lines that a source counts for, at most, as harmful and again as harmless, in one category."""
 
-Platt's offsets are lowered together until it holds. Real talk holds far less harm than the training data, so
-probabilities that are right there are too high in use; and half of these hard negatives hold recognition errors.
-"""
-REVIEW = 0.5
+CELLS: Mapping[str, int] = {"own": 4000, "talk": 8000}
+MAX_POSITIVE_WEIGHT = 8.0
 
 
 @dataclass(frozen=True)
 class Table:
-    """What is learned from: `vectors` [examples, 2 * FEATURES], `targets` and `weights` [examples, categories].
-
-    A weight of 0 means that nothing is said about that category there. `groups` keeps alike examples together.
-    `hard` [examples] marks the hard negatives written by hand.
-    """
+    """What is learned from: `vectors` [rows, FEATURES], `targets` and `known` [rows, categories], 0 or 1 each."""
 
     vectors: torch.Tensor
     targets: torch.Tensor
-    weights: torch.Tensor
-    groups: tuple[str, ...]
-    hard: torch.Tensor
+    known: torch.Tensor
+    sources: tuple[str, ...]
 
-    def take(self, rows: Sequence[int]) -> Table:
-        index = torch.tensor(rows)
-        return Table(
-            self.vectors[index],
-            self.targets[index],
-            self.weights[index],
-            tuple(self.groups[row] for row in rows),
-            self.hard[index],
+    @classmethod
+    def of(cls, examples: Sequence[Example], vectors: torch.Tensor) -> Table:
+        """Examples and the vectors of their texts, in the same order."""
+        return cls(
+            vectors,
+            torch.tensor(
+                [[float(example.labels.get(category, False)) for category in Category] for example in examples]
+            ),
+            torch.tensor([[float(category in example.labels) for category in Category] for example in examples]),
+            tuple(example.source for example in examples),
         )
 
+    def weights(self) -> torch.Tensor:
+        """The weight of each row in each category's loss, float32 [rows, categories]; 1 on average over the rows.
 
-def fit(table: Table, epochs: int, seed: int) -> TextHead:
-    """A head trained on the table and calibrated by cross-validation over its groups."""
-    slope, offset = _calibration(table, epochs, seed)
-    head = _train(table, epochs, seed)
-    head.slope.copy_(slope)
-    head.offset.copy_(offset)
-    return head.eval()
+        A source counts for CELL lines at most, harmful lines weigh up to MAX_POSITIVE_WEIGHT times as much where they
+        are few, and a category of few lines weighs more than its share.
+        """
+        weights = self.known.clone()
+        for source in dict.fromkeys(self.sources):
+            rows = torch.tensor([name == source for name in self.sources])[:, None]
+            for value in (0, 1):
+                cell = rows & (self.known > 0) & (self.targets == value)
+                most = CELLS.get(source.split("/")[0], CELL)
+                share = (most / cell.sum(dim=0).clamp(min=1)).clamp(max=1)  # [categories]
+                weights = torch.where(cell, weights * share, weights)
+        harmful, harmless = (weights * self.targets).sum(dim=0), (weights * (1 - self.targets)).sum(dim=0)
+        boost = (harmless / harmful.clamp(min=1e-6) / 4).clamp(1, MAX_POSITIVE_WEIGHT)
+        weights = torch.where(self.targets > 0, weights * boost, weights)
+        weights = weights / weights.sum(dim=0).clamp(min=1).pow(0.7)
+        return weights * len(weights) / weights.sum()
 
 
-def _train(table: Table, epochs: int, seed: int) -> TextHead:
+def fit(table: Table, seed: int) -> TextHead:
+    """A head trained on the table, not calibrated."""
     torch.manual_seed(seed)
     head = TextHead()
     head.mean.copy_(table.vectors.mean(dim=0))
-    head.scale.copy_(table.vectors.std(dim=0) + 1e-6)
+    head.scale.copy_(table.vectors.std(dim=0) + 1e-4)
     targets = table.targets * (1 - SMOOTHING) + SMOOTHING / 2
-    with torch.no_grad():
-        vectors = head.standardise(table.vectors)
-    for member in head.members:
-        _train_member(member, vectors, targets, table.weights, epochs)
-    return head.eval()
-
-
-def _train_member(
-    member: nn.Module, vectors: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, epochs: int
-) -> None:
-    optimizer = torch.optim.AdamW(member.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    batches = -(-len(vectors) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches)
-    member.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(vectors)).split(BATCH):
-            losses = nn.functional.binary_cross_entropy_with_logits(
-                member(vectors[rows]), targets[rows], reduction="none"
-            )
-            loss = (losses * weights[rows]).sum() / weights[rows].sum()
+    weights = table.weights()
+    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    batches = -(-len(targets) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=EPOCHS * batches)
+    head.train()
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(targets)).split(BATCH):
+            losses = F.binary_cross_entropy_with_logits(head.raw(table.vectors[rows]), targets[rows], reduction="none")
+            loss = (losses * weights[rows]).sum() / len(rows)
             optimizer.zero_grad()
             loss.backward()
+            nn.utils.clip_grad_norm_(head.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-
-
-def _calibration(table: Table, epochs: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Platt's slope and offset per category, from logits of networks that saw nothing of a row's group.
-
-    The offsets are then lowered together until no more than FALSE_RATE of the hard rows reach REVIEW.
-    """
-    names = sorted(set(table.groups))
-    random.Random(seed).shuffle(names)
-    fold_of = {name: index % FOLDS for index, name in enumerate(names)}
-    raw = torch.zeros_like(table.targets)
-    for fold in range(FOLDS):
-        seen = [row for row, group in enumerate(table.groups) if fold_of[group] != fold]
-        unseen = [row for row, group in enumerate(table.groups) if fold_of[group] == fold]
-        head = _train(table.take(seen), epochs, seed + 1 + fold)
-        with torch.no_grad():
-            raw[unseen] = head.raw(table.vectors[unseen])
-    slope, offset = platt(raw, table.targets, table.weights)
-    highest = (raw[table.hard] * slope + offset).amax(dim=1)  # [hard rows]
-    excess = torch.quantile(highest, 1 - FALSE_RATE) - torch.logit(torch.tensor(REVIEW))
-    return slope, offset - excess.clamp(min=0)
-
-
-def platt(raw: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slope and offset [categories] that make sigmoid(raw * slope + offset) most likely; the slope stays positive."""
-    log_slope = torch.zeros(len(Category), requires_grad=True)
-    offset = torch.zeros(len(Category), requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_slope, offset], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        losses = nn.functional.binary_cross_entropy_with_logits(
-            raw * log_slope.exp() + offset, targets, reduction="none"
-        )
-        total = (losses * weights).sum() / weights.sum()
-        total.backward()
-        return total
-
-    optimizer.step(loss)
-    return log_slope.detach().exp(), offset.detach()
+    return head.eval()

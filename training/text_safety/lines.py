@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from aircheck.inference.text_safety.passages import normalise
+from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
 
 DATA = Path(__file__).parent / "data"
@@ -25,6 +25,9 @@ MAX_WORDS = 32
 
 EXPANSIONS = 22  # lines drawn from each template of a category
 BENIGN_EXPANSIONS = 30  # lines drawn from each template of benign.yaml
+GROUPS_EACH = 11  # groups that each sentence of groups.yaml is made about
+QUOTED_EACH = 24  # harmful ones in each sentence of condemnation
+OTHERS_EACH = 8  # things, or people without a protected characteristic, in each harsh sentence
 FRAMED = 64  # hard negatives made for each category by framing its harmful lines
 
 Kind = Literal["harmful", "hard_negative", "benign"]
@@ -76,7 +79,7 @@ def read_train(data: Path = DATA) -> list[Line]:
     made += [_line(text, "benign", "benign", path) for text in benign["lines"]]
     for text, template in _expand_all(benign["templates"], benign["slots"], BENIGN_EXPANSIONS, "benign"):
         made.append(replace(_line(text, "benign", "benign", path), source=template))
-    return _unique(made)
+    return _unique(made + _questions(data / "train" / "questions.yaml") + _about_groups(data / "train" / "groups.yaml"))
 
 
 def read_test(data: Path = DATA) -> list[Line]:
@@ -93,9 +96,47 @@ def read_test(data: Path = DATA) -> list[Line]:
     return made
 
 
-def direct_frames(data: Path = DATA) -> tuple[str, ...]:
-    """Fillers around a line that change nothing about it, each with the slot {core}."""
-    return tuple(_read(data / "train" / "frames.yaml")["direct"])
+def _questions(path: Path) -> list[Line]:
+    """Requests for something harmful, and harmless ones in the same words."""
+    content = _read(path)
+    return [
+        _line(text, kind, category, path)
+        for category, lines in content.items()
+        for kind in ("harmful", "hard_negative")
+        for text in lines[kind]
+    ]
+
+
+def _about_groups(path: Path) -> list[Line]:
+    """Sentences about groups, GROUPS_EACH of them for each sentence, every group as often as any other."""
+    content = _read(path)
+    rng = random.Random("groups")
+    waiting: list[tuple[str, str]] = []
+
+    def draw() -> tuple[str, str]:
+        if not waiting:
+            waiting.extend(content["groups"].items())
+            rng.shuffle(waiting)
+        return waiting.pop()
+
+    made = []
+    for kind in ("harmful", "hard_negative"):
+        for template in content[kind]:
+            for plural, singular in (draw() for _ in range(GROUPS_EACH)):
+                text = template.replace("{group}", plural).replace("{one}", singular)
+                made.append(replace(_line(text, kind, Category.HATE.value, path), source=template))
+    harmful = [line for line in made if line.labels]
+    for template in content["quoting"]:
+        for core in rng.sample(harmful, QUOTED_EACH):
+            text = template.replace("{core}", core.text)
+            made.append(replace(_line(text, "hard_negative", Category.HATE.value, path), source=template))
+    for kind in ("things", "people"):
+        others = content["not_people"]
+        for template in others[f"hard_negative_{kind}"]:
+            for term in rng.sample(others[kind], OTHERS_EACH):
+                text = template.replace("{group}", term)
+                made.append(replace(_line(text, "hard_negative", Category.HATE.value, path), source=template))
+    return made
 
 
 def _read(path: Path) -> dict[str, Any]:

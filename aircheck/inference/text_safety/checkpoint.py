@@ -22,7 +22,6 @@ from aircheck.inference import transformers_checkpoint
 from aircheck.inference.text_safety.classifier import of_equal_length, padded
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.labels import LabelMap, to_categories
-from aircheck.inference.text_safety.passages import Passage
 from aircheck.inference.transformers_checkpoint import UnusableError
 from aircheck.policy.taxonomy import Category
 
@@ -74,8 +73,7 @@ class CheckpointTextClassifier:
         except UnusableError as fault:
             raise CheckpointError(f"text classifier '{checkpoint}': {fault}") from fault
 
-    def score(self, passages: Sequence[Passage]) -> np.ndarray:
-        texts = [passage.context if self._map.context else passage.text for passage in passages]
+    def score(self, texts: Sequence[str]) -> np.ndarray:
         return to_categories(self._probabilities(texts), self._columns)
 
     def _probabilities(self, texts: Sequence[str]) -> np.ndarray:

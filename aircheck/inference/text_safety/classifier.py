@@ -7,12 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from aircheck.inference.text_safety.passages import Passage
 from aircheck.policy.taxonomy import Category
 
 
 class TextClassifier(Protocol):
-    """Gives passages a probability for each category; about 0.5 is worth a look, about 0.85 is confident."""
+    """Gives texts a probability for each category; about 0.5 is worth a look, about 0.85 is confident."""
 
     @property
     def name(self) -> str: ...
@@ -22,7 +21,7 @@ class TextClassifier(Protocol):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """ISO 639-1 codes of the languages whose text it was trained on; empty for any."""
+        """ISO 639-1 codes of the languages that it covers; empty for any."""
         ...
 
     @property
@@ -30,13 +29,13 @@ class TextClassifier(Protocol):
         """The columns of `score`, in order: always the whole taxonomy."""
         ...
 
-    def score(self, passages: Sequence[Passage]) -> np.ndarray:
-        """float32 scores in [0, 1], shape [len(passages), len(categories)]; a row never depends on its batch."""
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 scores in [0, 1], shape [len(texts), len(categories)]; a row never depends on its batch."""
         ...
 
 
 CHUNK = 64
-"""Most passages in one forward pass; bounds memory, whatever a batch brings."""
+"""Most texts in one forward pass; bounds memory, whatever a batch brings."""
 
 PAD_TO = 16
 """Tokens: texts are padded to a multiple of this."""

@@ -1,4 +1,4 @@
-"""The trained part of the embedded classifier: a few small networks on top of the encoder's vectors."""
+"""The trained part of the embedded classifier: a small network on top of the encoder's vectors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aircheck.inference.text_safety.encoder import FEATURES
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.policy.taxonomy import Category
 
-HIDDEN = 96
-MEMBERS = 3
+HIDDEN = 256
+DROPOUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -27,54 +27,48 @@ class HeadCard:
     recipe: str
     data: str
     encoder_sha256: str
+    languages: tuple[str, ...]
+    """ISO 639-1 codes of those in which it was measured and found to rank harm above the rest."""
 
 
 class TextHead(nn.Module):
-    """Vectors of a segment and of its context to a logit per category: the mean of MEMBERS networks, calibrated.
+    """Vectors [texts, FEATURES] to a logit per category [texts, categories].
 
-    Calibration is Platt's (Platt 1999, "Probabilistic outputs for support vector machines"): a slope and an offset
-    per category, fitted on lines that the networks did not see.
+    `slope` and `offset` place each category's logits such that 0.5 and 0.85 mean what packs take them to mean; see
+    training/text_safety/calibrate.py.
     """
 
-    mean: torch.Tensor  # [2 * FEATURES]
-    scale: torch.Tensor  # [2 * FEATURES]
+    mean: torch.Tensor  # [FEATURES]
+    scale: torch.Tensor  # [FEATURES]
     slope: torch.Tensor  # [categories]
     offset: torch.Tensor  # [categories]
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(2 * FEATURES))
-        self.register_buffer("scale", torch.ones(2 * FEATURES))
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("scale", torch.ones(FEATURES))
         self.register_buffer("slope", torch.ones(len(Category)))
         self.register_buffer("offset", torch.zeros(len(Category)))
-        self.members = nn.ModuleList(
-            nn.Sequential(
-                nn.Dropout(0.3),
-                nn.Linear(2 * FEATURES, HIDDEN),
-                nn.GELU(),
-                nn.Dropout(0.3),
-                nn.Linear(HIDDEN, len(Category)),
-            )
-            for _ in range(MEMBERS)
+        self.network = nn.Sequential(
+            nn.Dropout(DROPOUT),
+            nn.Linear(FEATURES, HIDDEN),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN, len(Category)),
         )
 
-    def standardise(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Vectors [passages, 2 * FEATURES] with the training set's mean removed and its spread divided out."""
-        return (vectors - self.mean) / self.scale
-
     def raw(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Uncalibrated logits, shape [passages, categories]."""
-        standard = self.standardise(vectors)
-        return torch.stack([member(standard) for member in self.members]).mean(dim=0)
+        """Uncalibrated logits, shape [texts, categories]."""
+        logits: torch.Tensor = self.network((vectors - self.mean) / self.scale)
+        return logits
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Calibrated logits, shape [passages, categories], from vectors [passages, 2 * FEATURES]."""
         return self.raw(vectors) * self.slope + self.offset
 
 
 def save_head(head: TextHead, card: HeadCard, path: Path) -> None:
     """Writes the head in half precision with its card; `load_head` reads it back."""
-    metadata = {**vars(card), "categories": ",".join(Category)}
+    metadata = {**vars(card), "languages": ",".join(card.languages), "categories": ",".join(Category)}
     tensors = {name: tensor.half().contiguous() for name, tensor in head.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=metadata)
@@ -101,7 +95,8 @@ def load_head(path: Path) -> tuple[TextHead, HeadCard]:
     head = TextHead()
     try:
         head.load_state_dict(tensors)
-        card = HeadCard(**{name: metadata[name] for name in HeadCard.__dataclass_fields__})
+        fields = {name: metadata[name] for name in HeadCard.__dataclass_fields__ if name != "languages"}
+        card = HeadCard(**fields, languages=tuple(filter(None, metadata["languages"].split(","))))
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(
             f"text head {path}: not of the shape that this version builds: {error}; "

@@ -30,7 +30,6 @@ class LabelMap(BaseModel):
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
         default=(), description="ISO 639-1 codes of the languages that the checkpoint was trained on; empty for any"
     )
-    context: bool = Field(default=False, description="classify a segment with its neighbours instead of alone")
 
     _called: str = PrivateAttr("the label map")
 
@@ -75,7 +74,7 @@ class LabelMap(BaseModel):
 
 
 def to_categories(scores: np.ndarray, columns: Mapping[Category, list[int]]) -> np.ndarray:
-    """Label scores [passages, labels] to category scores [passages, categories]: the highest label of a category."""
+    """Label scores [texts, labels] to category scores [texts, categories]: the highest label of a category."""
     out = np.zeros((len(scores), len(Category)), dtype=np.float32)
     for index, category in enumerate(Category):
         if category in columns:

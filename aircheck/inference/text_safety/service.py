@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.labels import LabelMap
-from aircheck.inference.text_safety.passages import sentence_passages
+from aircheck.inference.text_safety.sentences import Sentence, in_context, sentences
 from aircheck.policy.taxonomy import Category
-from aircheck_client.schema import Segment, SegmentScores, TextFindings, Transcript
+from aircheck_client.schema import Segment, SentenceScores, TextFindings, Transcript
 
 MAX_SEGMENTS = 1000
 """Most segments of one window. Whisper's decoder writes at most 224 tokens into one, so this refuses only nonsense."""
@@ -59,35 +60,55 @@ def parse_transcript(json: str | bytes) -> Transcript:
 
 
 def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -> list[TextFindings]:
-    """Findings of each window, in order: a score per category for each of its segments, the highest of its sentences'.
+    """Findings of each window, in order: a score per category for each of its sentences.
 
-    All windows' sentences go to the classifier together; a sentence's neighbours are those of its own window.
+    A sentence is scored alone and amid its neighbours, and the higher score counts. Its neighbours can only raise the
+    sentence that is the most harmful of them by itself: a harmless one beside an insult stays harmless. All windows'
+    texts go to the classifier together.
     """
-    of_windows = [sentence_passages([segment.text for segment in window]) for window in windows]
-    batch = [passage for window in of_windows for segment in window for passage in segment]
-    rows = iter(classifier.score(batch)) if batch else iter(())
-    return [
-        TextFindings(
-            model=classifier.name,
-            model_version=classifier.version,
-            languages=classifier.languages,
-            segments=tuple(
-                _scores(classifier, segment, np.max([next(rows) for _ in own], axis=0))
-                for segment, own in zip(window, of_window, strict=True)
-            ),
+    of_windows = [sentences(window) for window in windows]
+    alone = [sentence.text for window in of_windows for sentence in window]
+    amid = [text for window in of_windows for text in in_context([sentence.text for sentence in window])]
+    texts = {text: row for row, text in enumerate(dict.fromkeys([*alone, *amid]))}
+    rows = classifier.score(list(texts))  # [distinct texts, categories]
+    at = 0
+    found = []
+    for window in of_windows:
+        here = slice(at, at + len(window))
+        scores = with_context(rows[[texts[text] for text in alone[here]]], rows[[texts[text] for text in amid[here]]])
+        at = here.stop
+        found.append(
+            TextFindings(
+                model=classifier.name,
+                model_version=classifier.version,
+                languages=classifier.languages,
+                sentences=tuple(map(partial(_scores, classifier), window, scores)),
+            )
         )
-        for window, of_window in zip(windows, of_windows, strict=True)
-    ]
+    return found
 
 
-def _scores(classifier: TextClassifier, segment: Segment, row: np.ndarray) -> SegmentScores:
+def with_context(alone: np.ndarray, amid: np.ndarray) -> np.ndarray:
+    """Scores, or logits, of consecutive sentences from those alone and amid neighbours; all [sentences, categories]."""
+    nothing = np.full_like(alone[:1], -np.inf)
+    beside = np.maximum(np.concatenate([nothing, alone[:-1]]), np.concatenate([alone[1:], nothing]))
+    return np.where(alone >= beside, np.maximum(alone, amid), alone)
+
+
+def _scores(classifier: TextClassifier, sentence: Sentence, row: np.ndarray) -> SentenceScores:
     named = zip(classifier.categories, row, strict=True)
-    return SegmentScores(segment=segment, scores={category.value: float(value) for category, value in named})
+    return SentenceScores(
+        text=sentence.text,
+        start_s=sentence.start_s,
+        end_s=sentence.end_s,
+        segments=tuple(segment.model_copy(update={"words": ()}) for segment in sentence.segments),
+        scores={category.value: float(value) for category, value in named},
+    )
 
 
 def window_scores(findings: TextFindings) -> np.ndarray:
-    """The highest score of each category over a window's segments, float32 [categories]; zeros when it has none."""
+    """The highest score of each category over a window's sentences, float32 [categories]; zeros when it has none."""
     scores = np.zeros(len(Category), dtype=np.float32)
-    for item in findings.segments:
+    for item in findings.sentences:
         scores = np.maximum(scores, np.array([item.scores[category] for category in Category], dtype=np.float32))
     return scores

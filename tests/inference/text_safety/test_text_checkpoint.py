@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
-from aircheck.inference.text_safety.passages import passages
 from aircheck.inference.text_safety.service import load
 from aircheck.policy.taxonomy import Category
 
@@ -33,7 +32,7 @@ def column(scores: np.ndarray, category: Category) -> np.ndarray:
 
 def test_a_local_checkpoint_scores_the_taxonomy_through_its_label_map(tiny_checkpoint: Path, label_map: Path) -> None:
     classifier = load(str(tiny_checkpoint), label_map, CPU)
-    scores = classifier.score(passages(TEXTS))
+    scores = classifier.score(TEXTS)
     assert scores.shape == (4, len(Category))
     assert classifier.categories == tuple(Category)
     assert classifier.name == "tiny-bert"
@@ -45,17 +44,8 @@ def test_a_local_checkpoint_scores_the_taxonomy_through_its_label_map(tiny_check
 def test_softmax_scores_of_all_labels_sum_to_one(tiny_checkpoint: Path, label_map: Path) -> None:
     every = "labels: {toxic: hate, severe_toxic: harassment, obscene: profanity, threat: violence_threat, "
     label_map.write_text("activation: softmax\nmax_tokens: 64\n" + every + "insult: self_harm, identity_hate: sexual}")
-    scores = load(str(tiny_checkpoint), label_map, CPU).score(passages(TEXTS))
+    scores = load(str(tiny_checkpoint), label_map, CPU).score(TEXTS)
     assert scores.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-5)
-
-
-def test_neighbours_count_only_when_the_label_map_says_so(tiny_checkpoint: Path, label_map: Path) -> None:
-    alone, among = passages(["you"])[0], passages(["they hate the dog", "you", "and the cat"])[1]
-    classifier = load(str(tiny_checkpoint), label_map, CPU)
-    assert np.allclose(classifier.score([alone]), classifier.score([among]))
-    label_map.write_text(SIGMOID + "context: true\n")
-    classifier = load(str(tiny_checkpoint), label_map, CPU)
-    assert not np.allclose(classifier.score([alone]), classifier.score([among]))
 
 
 def test_unmapped_categories_are_named_when_it_loads(
@@ -69,14 +59,14 @@ def test_unmapped_categories_are_named_when_it_loads(
 
 def test_scores_do_not_depend_on_the_batch(tiny_checkpoint: Path, label_map: Path) -> None:
     classifier = load(str(tiny_checkpoint), label_map, CPU)
-    batch = passages(TEXTS * 40)
+    batch = TEXTS * 40
     together = classifier.score(batch)
-    one_by_one = np.concatenate([classifier.score([item]) for item in batch[:8]])
+    one_by_one = np.concatenate([classifier.score([text]) for text in batch[:8]])
     assert together[:8] == pytest.approx(one_by_one, abs=1e-5)
 
 
 def test_text_beyond_the_checkpoints_positions_is_cut(tiny_checkpoint: Path, label_map: Path) -> None:
-    scores = load(str(tiny_checkpoint), label_map, CPU).score(passages(["rain " * 5000]))
+    scores = load(str(tiny_checkpoint), label_map, CPU).score(["rain " * 5000])
     assert np.isfinite(scores).all()
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
 from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
-from aircheck.inference.text_safety.passages import passages
 from aircheck.inference.text_safety.service import load
 from aircheck.policy.taxonomy import Category
 from support.own_checkpoints import POSITIONS, TEXT_LABELS
@@ -43,7 +42,7 @@ def test_scores_are_transformers_own_in_our_categories(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     folder = request.getfixturevalue(kind)
-    scores = load(str(folder), label_map(tmp_path), CPU).score(passages(TEXTS))
+    scores = load(str(folder), label_map(tmp_path), CPU).score(TEXTS)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     for row, text in enumerate(TEXTS):
@@ -64,7 +63,7 @@ def test_scores_are_transformers_own_in_our_categories(
 def test_all_positions_of_an_xlm_roberta_can_be_used_and_no_more(tiny_xlm_roberta: Path, tmp_path: Path) -> None:
     usable = POSITIONS - 2  # the first two stand for padding
     classifier = load(str(tiny_xlm_roberta), label_map(tmp_path, max_tokens=usable), CPU)
-    assert np.isfinite(classifier.score(passages(["rain " * 5000]))).all()
+    assert np.isfinite(classifier.score(["rain " * 5000])).all()
     with pytest.raises(CheckpointError, match=rf"max_tokens {POSITIONS}.*has {usable} positions; lower"):
         load(str(tiny_xlm_roberta), label_map(tmp_path, max_tokens=POSITIONS), CPU)
 

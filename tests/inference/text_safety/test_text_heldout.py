@@ -1,73 +1,69 @@
-"""The embedded head on the held-out lines: bounds a little below what it reached, so that a regression shows."""
+"""The embedded head on what it has not learned from: bounds a little below what it reached, so a regression shows."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
-from aircheck.policy.taxonomy import Category
-from training.text_safety.evaluate import Report, as_json, as_markdown, average_precision, measure
+from aircheck.inference.text_safety.service import classify, window_scores
+from aircheck_client.schema import Segment
+from training.text_safety.evaluate import Score, cells, groups, macro, own_held_out, recall_at, talk_figures
+from training.text_safety.sources import talk
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "text"
 
 
 @pytest.fixture(scope="module")
-def report(embedded: EmbeddedTextClassifier) -> Report:
-    return measure(embedded, prose_step=4)
+def score(embedded: EmbeddedTextClassifier) -> Score:
+    def scored(windows: Sequence[Sequence[str]]) -> np.ndarray:
+        findings = classify(embedded, [[segment(text) for text in window] for window in windows])
+        return np.stack([window_scores(item) for item in findings])
+
+    return scored
 
 
-def test_harm_is_ranked_above_hard_negatives(report: Report) -> None:
-    assert report.clean.macro_recall_at_1_fpr >= 0.80
-    for category in Category:
-        assert report.clean.categories[category].recall_at_1_fpr >= 0.55, category
+def segment(text: str) -> Segment:
+    return Segment(start_s=0, end_s=0, text=text, avg_logprob=0, no_speech_prob=0, compression_ratio=1)
 
 
-def test_the_review_threshold_finds_harm_and_spares_hard_negatives(report: Report) -> None:
-    assert report.clean.macro_recall >= 0.44
-    assert report.clean.hard_negatives <= 0.03
-    assert report.clean.benign <= 0.02
+@pytest.fixture(scope="module")
+def held_out(score: Score) -> dict[str, Any]:
+    return own_held_out(score)
 
 
-def test_scores_are_calibrated(report: Report) -> None:
-    assert report.clean.calibration_error <= 0.05
-    assert report.heard.calibration_error <= 0.05
+def test_harm_is_ranked_above_the_rest(held_out: dict[str, Any]) -> None:
+    assert macro(held_out["cells"], "auc") >= 0.95
+    assert macro(held_out["cells"], "recall_at_5pct") >= 0.80
 
 
-def test_transcripts_cost_only_so_much(report: Report) -> None:
-    assert report.heard.macro_recall_at_1_fpr >= 0.40
-    assert report.heard.hard_negatives <= 0.03
+def test_hard_negatives_and_plain_talk_are_seldom_flagged(held_out: dict[str, Any]) -> None:
+    assert held_out["flagged"]["hard_negative"] <= 0.03
+    assert held_out["flagged"]["benign"] == 0
 
 
-def test_a_calm_segment_is_not_blamed_for_its_neighbour(report: Report) -> None:
-    assert report.blamed_for_neighbour <= 0.03
+def test_harmless_sentences_about_people_are_seldom_flagged(score: Score) -> None:
+    bounds = {"neutral": 0.0, "positive": 0.0, "negated": 0.25}
+    for sort, kinds in groups(score).items():
+        for kind, (_, highest, _, _) in kinds.items():
+            assert highest <= bounds.get(sort, 1.0), (sort, kind)
 
 
-def test_harm_cut_over_two_segments_is_found(report: Report) -> None:
-    assert report.split_on_either >= 0.5
+@pytest.mark.skipif(not DATA.exists(), reason=f"no public text in {DATA}")
+def test_ordinary_talk_is_seldom_flagged(score: Score) -> None:
+    (rates,) = talk_figures(score, talk(DATA, "measure")).values()
+    assert rates["flagged_per_hour"] <= 1.1
+    assert rates["confident_per_hour"] == 0
 
 
-def test_people_are_scored_alike(report: Report) -> None:
-    for swap in report.identity:
-        if swap.sort == "neutral":
-            assert swap.flagged == 0, swap
-            assert swap.gap <= 0.15, swap
+def test_recall_counts_what_lies_above_the_share_of_false_alarms() -> None:
+    harmless = np.arange(100) / 100
+    assert recall_at(np.array([0.97, 0.93, 0.2]), harmless, 0.05) == pytest.approx(1 / 3)
 
 
-def test_the_report_names_every_category_and_is_json(report: Report) -> None:
-    text, content = as_markdown(report), json.loads(as_json(report))
-    for category in Category:
-        assert f"| {category.value} |" in text
-        assert 0 <= content["heard"]["categories"][category.value]["average_precision"] <= 1
-
-
-def test_average_precision_is_one_when_all_harm_is_above_and_falls_with_each_false_alarm() -> None:
-    positive, negative = np.array([0.9, 0.8]), np.array([0.1, 0.85])
-    assert average_precision(positive, negative[:1]) == 1
-    assert average_precision(positive, negative) == pytest.approx((1 + 2 / 3) / 2)
-
-
-def test_prose_from_elsewhere_is_not_flagged(report: Report) -> None:
-    assert report.prose_lines >= 500
-    assert report.prose_flagged <= 0.003
-    assert report.prose_calm >= 0.97
+def test_cells_need_enough_lines_of_both_kinds() -> None:
+    assert cells([], np.zeros((0, 11))) == {}

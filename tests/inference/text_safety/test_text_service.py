@@ -16,6 +16,7 @@ from aircheck.inference.text_safety.service import (
     classify,
     parse_transcript,
     window_scores,
+    with_context,
 )
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment, Transcript
@@ -30,54 +31,74 @@ def segment(text: str, start_s: float = 0.0) -> Segment:
     )
 
 
-def test_every_segment_keeps_its_words_and_gets_every_category(embedded: EmbeddedTextClassifier) -> None:
-    window = [segment(text, 2.0 * index) for index, text in enumerate([CALM[0], THREAT, CALM[1]])]
+def test_every_sentence_gets_every_category(embedded: EmbeddedTextClassifier) -> None:
+    window = [segment(text, 2.0 * index) for index, text in enumerate([f"{CALM[0]}.", f"{THREAT}.", f"{CALM[1]}."])]
     (findings,) = classify(embedded, [window])
-    assert [item.segment for item in findings.segments] == window
-    assert all(set(item.scores) == set(Category) for item in findings.segments)
+    assert [item.segments for item in findings.sentences] == [(part,) for part in window]
+    assert [item.text for item in findings.sentences] == [part.text for part in window]
+    assert all(set(item.scores) == set(Category) for item in findings.sentences)
     assert (findings.model, findings.model_version) == (embedded.name, embedded.version)
+    assert findings.languages == embedded.languages
 
 
-def test_harm_is_found_where_it_is_said_and_not_beside_it(embedded: EmbeddedTextClassifier) -> None:
-    (findings,) = classify(embedded, [[segment(CALM[0]), segment(THREAT), segment(CALM[1])]])
-    before, threat, after = (item.scores["violence_threat"] for item in findings.segments)
-    assert threat >= 0.5
-    assert max(before, after) < 0.2
+def test_harmless_sentences_neither_hide_a_threat_nor_share_its_score(embedded: EmbeddedTextClassifier) -> None:
+    text = " ".join(f"{part.capitalize()}." for part in (*CALM, THREAT, *CALM))
+    (findings,) = classify(embedded, [[segment(text)]])
+    scores = [item.scores["violence_threat"] for item in findings.sentences]
+    assert scores[2] >= 0.5
+    assert max(scores[:2] + scores[3:]) < 0.2
 
 
-def test_windows_are_scored_independently(embedded: EmbeddedTextClassifier) -> None:
+def test_a_harmless_sentence_after_an_insult_stays_harmless(embedded: EmbeddedTextClassifier) -> None:
+    (findings,) = classify(embedded, [[segment("You are a stupid worthless idiot."), segment("The bus is late.", 2.0)]])
+    insult, bus = (item.scores["harassment"] for item in findings.sentences)
+    assert insult >= 0.5
+    assert bus < 0.2
+
+
+def test_a_threat_that_two_segments_share_is_one_sentence(embedded: EmbeddedTextClassifier) -> None:
+    halves = [segment("I'm going to"), segment("kill you, I swear I will.", 2.0)]
+    (findings,) = classify(embedded, [halves])
+    (threat,) = findings.sentences
+    assert threat.segments == tuple(halves)
+    assert threat.scores["violence_threat"] >= 0.5
+
+
+def test_context_raises_the_most_harmful_sentence_and_no_other() -> None:
+    alone = np.array([[0.1], [0.4], [0.2], [0.1]])
+    amid = np.array([[0.9], [0.8], [0.7], [0.05]])
+    assert with_context(alone, amid).tolist() == [[0.1], [0.8], [0.2], [0.1]]
+
+
+def test_a_window_among_others_is_scored_as_if_alone(embedded: EmbeddedTextClassifier) -> None:
     windows = [[segment(THREAT)], [], [segment(CALM[0]), segment(THREAT)], [segment(CALM[1])]]
     together = classify(embedded, windows)
-    for window, findings in zip(windows, together, strict=True):
-        (alone,) = classify(embedded, [window])
-        assert [item.segment for item in alone.segments] == [item.segment for item in findings.segments]
-        assert window_scores(findings) == pytest.approx(window_scores(alone), abs=1e-4)
+    assert together == [classify(embedded, [window])[0] for window in windows]
 
 
-def test_a_window_scores_its_worst_segment(embedded: EmbeddedTextClassifier) -> None:
-    (findings,) = classify(embedded, [[segment(CALM[0]), segment(THREAT)]])
+def test_a_window_scores_its_worst_sentence(embedded: EmbeddedTextClassifier) -> None:
+    (findings,) = classify(embedded, [[segment(CALM[0] + "."), segment(THREAT)]])
     for index, category in enumerate(Category):
-        highest = max(item.scores[category] for item in findings.segments)
+        highest = max(item.scores[category] for item in findings.sentences)
         assert window_scores(findings)[index] == pytest.approx(highest)
 
 
 def test_a_window_without_speech_has_no_findings_and_scores_zero(embedded: EmbeddedTextClassifier) -> None:
     (findings,) = classify(embedded, [[]])
-    assert findings.segments == ()
+    assert findings.sentences == ()
     assert np.array_equal(window_scores(findings), np.zeros(len(Category), dtype=np.float32))
     assert classify(embedded, []) == []
 
 
-def test_a_threat_is_found_in_a_segment_with_a_calm_sentence(embedded: EmbeddedTextClassifier) -> None:
-    (findings,) = classify(
-        embedded, [[segment(f"{CALM[0].capitalize()}. {THREAT.capitalize()}. {CALM[1].capitalize()}.")]]
+def test_words_beyond_128_are_scored(embedded: EmbeddedTextClassifier) -> None:
+    column = list(Category).index(Category.VIOLENCE_THREAT)
+    calm = " ".join([CALM[0]] * 20)
+    harmless, unpunctuated, punctuated = (
+        window_scores(classify(embedded, [[segment(text)]])[0])[column]
+        for text in (calm, f"{calm} {THREAT}", f"{calm}. {THREAT}")
     )
-    assert findings.segments[0].scores["violence_threat"] >= 0.5
-
-
-def test_words_at_the_end_of_a_long_segment_are_scored(embedded: EmbeddedTextClassifier) -> None:
-    (findings,) = classify(embedded, [[segment(" ".join([CALM[0]] * 20) + ". " + THREAT)]])
-    assert findings.segments[0].scores["violence_threat"] >= 0.5
+    assert punctuated >= 0.5
+    assert unpunctuated > 10 * harmless
 
 
 def transcript(**changes: object) -> dict[str, object]:

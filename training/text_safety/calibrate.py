@@ -1,0 +1,132 @@
+"""Places a head's logits such that 0.5 is rare on ordinary talk, and 0.85 rarer still.
+
+Policy packs act on scores: about 0.5 is worth a person's look, about 0.85 is where the classifier is confident. An hour
+of talk is 120 windows of several sentences in ten categories, so a score that is wrong once in a thousand sentences
+flags an hour several times. What a probability is "right" for depends on how much harm there is; ordinary talk holds
+nearly none. So the offsets are set there, on talk that the head has not learned from; and where meetings never touch on
+a subject, on harmless lines about it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import yaml
+
+from aircheck.inference.text_safety.head import TextHead
+from aircheck.inference.text_safety.sentences import in_context
+from aircheck.inference.text_safety.service import with_context
+from aircheck.policy.taxonomy import Category
+from training.text_safety.lines import DATA, read_test
+from training.text_safety.sources import Window
+from training.text_safety.vectors import Vectors
+
+WINDOW_S = 30.0
+FLAGGED_PER_HOUR = 0.7
+"""Windows of talk with any category at REVIEW. Below the bound of 1, for talk of other kinds is flagged more often."""
+
+REVIEW, CONFIDENT = 0.5, 0.85
+MARGIN = 1.0
+"""Of the logits of REVIEW and CONFIDENT, at least; in units of the head's own logits."""
+
+FICTION_PER_HOUR = 1.0
+"""Windows of a novel at REVIEW in a category that people in novels are guilty of; packs bear more in audiobooks."""
+
+HARD_NEGATIVES_FLAGGED = 0.03
+"""Share of harmless lines at REVIEW in the category that they resemble."""
+
+BY_WORDS = (Category.PROFANITY,)
+"""Categories that do not count for FLAGGED_PER_HOUR."""
+
+
+def talk_vectors(windows: Sequence[Window], vectors: Vectors) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each window the vectors of its sentences alone and amid their neighbours, both [sentences, FEATURES]."""
+    alone = vectors.of([text for window in windows for text in window.sentences])
+    amid = vectors.of([text for window in windows for text in in_context(window.sentences)])
+    lengths = [len(window.sentences) for window in windows]
+    return list(zip(alone.split(lengths), amid.split(lengths), strict=True))
+
+
+@torch.inference_mode()
+def window_logits(head: TextHead, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> np.ndarray:
+    """The highest logit of each category in each window, as the server takes it; float32 [windows, categories]."""
+    highest = np.full((len(pairs), len(Category)), -np.inf, dtype=np.float32)
+    for row, (alone, amid) in enumerate(pairs):
+        if len(alone):
+            highest[row] = with_context(head(alone).numpy(), head(amid).numpy()).max(axis=0)
+    return highest
+
+
+def hours(n_windows: int) -> float:
+    return n_windows * WINDOW_S / 3600
+
+
+def review_logits(talk: np.ndarray) -> np.ndarray:
+    """For each category the logit that stands for REVIEW, so that FLAGGED_PER_HOUR holds; float32 [categories].
+
+    Every category may be reached by equally many windows, as many as the rate allows for all together.
+
+    Args:
+        talk: the highest logits of windows of ordinary talk, [windows, categories].
+    """
+    counted = [index for index, category in enumerate(Category) if category not in BY_WORDS]
+    ranked = -np.sort(-talk, axis=0)
+    allowed = FLAGGED_PER_HOUR * hours(len(talk))
+    limits = ranked[0] + 1e-3  # reached by none
+    for n_reached in range(1, len(talk)):
+        between = (ranked[n_reached - 1] + ranked[n_reached]) / 2
+        if (talk[:, counted] > between[counted]).any(axis=1).sum() > allowed:
+            break
+        limits = between
+    return limits
+
+
+def calibrate(head: TextHead, talk: np.ndarray, fiction: np.ndarray, hard: np.ndarray) -> None:
+    """Sets the head's slopes and offsets by logits of what such heads had not learned from.
+
+    Args:
+        talk: the highest logits of windows of ordinary talk, [windows, categories].
+        fiction: those of windows of a novel; what a category did learn from, and windows of no use to it, are -inf.
+        hard: logits of harmless lines that resemble harm, each in the category that it resembles and NaN elsewhere.
+    """
+    review = review_logits(talk)
+    place(head, review, np.maximum(talk.max(axis=0), review) + MARGIN, fiction, hard)
+
+
+def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np.ndarray, hard: np.ndarray) -> None:
+    """The same from the limits that talk sets, float32 [categories] each: fiction and hard negatives raise them."""
+    ranked = -np.sort(-fiction, axis=0)
+    rank = int(FICTION_PER_HOUR * hours(len(fiction)))
+    review = np.maximum(review, (ranked[rank - 1] + ranked[rank]) / 2)
+    review = np.maximum(review, np.nanquantile(hard, 1 - HARD_NEGATIVES_FLAGGED, axis=0))
+    confident = np.maximum(confident, np.maximum(review, ranked[1]) + MARGIN / 2)
+    slope = math.log(CONFIDENT / (1 - CONFIDENT)) / (confident - review)
+    head.slope.copy_(torch.from_numpy(slope))
+    head.offset.copy_(torch.from_numpy(-slope * review))
+
+
+@torch.inference_mode()
+def hard_negatives(head: TextHead, vectors: Vectors) -> np.ndarray:
+    """Logits of this project's held-out harmless lines, NaN outside the category that each resembles.
+
+    Those of hate are its hard negatives and harmless sentences about groups.
+    """
+    lines = [(line.text, Category(line.category)) for line in read_test() if line.kind == "hard_negative"]
+    lines += [(text, Category.HATE) for text in harmless_about_groups()]
+    logits = head.raw(vectors.of([text for text, _ in lines])).numpy()
+    own = np.array([[category is resembled for category in Category] for _, resembled in lines])
+    return np.where(own, logits, np.nan)
+
+
+def harmless_about_groups() -> list[str]:
+    content = yaml.safe_load((DATA / "test" / "identity.yaml").read_text(encoding="utf-8"))
+    return [
+        sentence.format(group=term)
+        for sort in ("neutral", "positive", "negated")
+        for sentence in content[sort]
+        for terms in content["groups"].values()
+        for term in terms
+    ]
