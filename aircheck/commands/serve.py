@@ -21,7 +21,9 @@ def serve(
         typer.Option(help="An official name (base, turbo, large-v3), or a path (docs/checkpoints.md)."),
     ] = None,
     text_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
-    text_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --text-classifier.")] = None,
+    text_labels: Annotated[
+        str | None, typer.Option(help="Label map or guard card (YAML) of --text-classifier.")
+    ] = None,
     acoustic_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
     acoustic_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --acoustic-classifier.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless told otherwise.")] = None,

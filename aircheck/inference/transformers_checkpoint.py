@@ -22,8 +22,8 @@ class UnusableError(ValueError):
     """What is wrong with a checkpoint, and the remedy; who catches it says which checkpoint."""
 
 
-def load_model(auto_class: Any, name: str) -> PreTrainedModel:
-    """The model, in fp32 on the CPU and in evaluation mode.
+def load_model(auto_class: Any, name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The model, in `dtype` on the CPU and in evaluation mode.
 
     auto_class : which of transformers' Auto classes, for example `AutoModelForAudioClassification`
     name : a folder, or a hub name that transformers finds in its cache or downloads
@@ -35,7 +35,7 @@ def load_model(auto_class: Any, name: str) -> PreTrainedModel:
             name,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,
+            dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, by name
         )

@@ -38,7 +38,7 @@ class CheckpointTextClassifier:
         """
         try:
             model: Any = transformers_checkpoint.load_model(AutoModelForSequenceClassification, checkpoint)
-            self._tokenizer = _tokenizer(checkpoint, model)
+            self._tokenizer = load_tokenizer(checkpoint, model)
         except UnusableError as fault:
             raise CheckpointError(
                 f"text classifier '{checkpoint}': {fault}. It must be a transformers sequence-classification model "
@@ -53,6 +53,7 @@ class CheckpointTextClassifier:
         self.version = transformers_checkpoint.version(model, checkpoint)
         self.languages = label_map.languages
         self.categories = tuple(Category)
+        self.scores_profanity = True
         self._try(checkpoint)
         if unmapped := label_map.unmapped():
             _log.warning(
@@ -93,7 +94,7 @@ class CheckpointTextClassifier:
         return activated.cpu().numpy()
 
 
-def _tokenizer(checkpoint: str, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+def load_tokenizer(checkpoint: str, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The checkpoint's tokenizer, if it can be the model's. Raises UnusableError."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)

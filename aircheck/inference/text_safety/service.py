@@ -14,6 +14,8 @@ from aircheck.inference.text_safety.checkpoint import CheckpointTextClassifier
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
+from aircheck.inference.text_safety.guard import GuardTextClassifier
+from aircheck.inference.text_safety.guard_card import GuardCard, is_guard_card
 from aircheck.inference.text_safety.labels import LabelMap
 from aircheck.inference.text_safety.sentences import Sentence, in_context, sentences
 from aircheck.policy.taxonomy import Category
@@ -29,6 +31,8 @@ MAX_JSON_BYTES = 1 << 20
 def load(name: str, label_map: Path | None, device: torch.device) -> TextClassifier:
     """The classifier called `name`: "embedded", or a transformers checkpoint by folder or hub name.
 
+    What `label_map` is says how it is read: a label map, of a sequence classifier; a guard card, of a causal LM.
+
     Raises CheckpointError when it cannot be loaded; LabelMapError when the label map is missing, unneeded, or does not
     fit.
     """
@@ -39,8 +43,10 @@ def load(name: str, label_map: Path | None, device: torch.device) -> TextClassif
     if label_map is None:
         raise LabelMapError(
             f"text classifier '{name}' needs a label map from its labels to our categories; set text_labels to a file "
-            "like server_config/labels/text_toxic_bert.yaml"
+            "like server_config/labels/text_toxic_bert.yaml or, for a guard model, guard_qwen3guard.yaml"
         )
+    if is_guard_card(label_map):
+        return GuardTextClassifier(name, GuardCard.read(label_map), device)
     return CheckpointTextClassifier(name, LabelMap.read(label_map), device)
 
 

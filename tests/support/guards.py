@@ -1,0 +1,83 @@
+"""Guard models as users bring them: the real classes, tiny, of random weights, saved by transformers itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+SPECIAL = ["<pad>", "<|start|>", "<|end|>"]
+TEMPLATE = (
+    "<|start|>{{ messages[0].role }}\n{{ guideline or guardian_config or '' }}\n{{ messages[0].content }}<|end|>\n"
+    "<|start|>assistant{{ '\n' }}"  # jinja drops a line break at the very end
+)
+_CORPUS = (
+    "i you we they will not love hate the dog cat rain house and to of in it is yes no Yes No safe unsafe Safe Unsafe "
+    "Controversial Safety Categories Violent Non-violent Sexual PII Suicide Unethical Politically Copyright Jailbreak "
+    "None User Violence Criminal Guns Controlled Hate Harassment Threat Profanity Needs Other Manipulation Fraud "
+    "Malware High Political Unauthorized Task message user assistant content shall prompt <score> <think> S 1 2 3 4 5 "
+    "6 7 8 9 10 11 12 13 14"
+).split()
+
+KINDS = {
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 8}),
+    "llama": (LlamaConfig, LlamaForCausalLM, {}),
+    "gemma2": (Gemma2Config, Gemma2ForCausalLM, {"head_dim": 8, "sliding_window": 64}),
+    "granite": (GraniteConfig, GraniteForCausalLM, {"logits_scaling": 2.0}),
+}
+"""The classes of Qwen3Guard, of Llama Guard and Nemotron, of ShieldGemma, and of Granite Guardian."""
+
+
+def save_guard(folder: Path, kind: str, template: str | None = TEMPLATE) -> Path:
+    """A guard of a kind in KINDS, with a byte-level tokenizer to which the words of the shipped cards are one token."""
+    config_class, model_class, extra = KINDS[kind]
+    tokenizer = _tokenizer(template)
+    torch.manual_seed(0)
+    config = config_class(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        initializer_range=0.5,  # so that outputs differ visibly between texts
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **extra,
+    )
+    model_class(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(template: str | None) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    words = [form for word in _CORPUS for form in (word, f" {word}", f'"{word}')]
+    tokenizer.train_from_iterator(words * 3, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<|start|>", eos_token="<|end|>"
+    )
+    fast.chat_template = template
+    return fast
