@@ -14,6 +14,7 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
@@ -79,12 +80,30 @@ class Settings(BaseSettings):
     word_timestamps: bool = Field(False, description="Also find when each word is said; costs a decoder pass more.")
     language: str = Field("auto", description="Language code such as 'en'; auto: detected in each window.")
     text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")
-    text_labels: Path | None = Field(None, description="Label map of text_classifier: its labels to our categories.")
+    text_labels: Path | None = Field(None, description="Label map or guard card of text_classifier.")
+    profanity_dir: Path = Field(
+        ROOT / "server_config" / "profanity", description="Folder of swear words, a file for each language (YAML)."
+    )
     acoustic_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint.")
     acoustic_labels: Path | None = Field(
         None, description="Label map of acoustic_classifier: its labels to our events."
     )
     policy_dir: Path = Field(ROOT / "server_config" / "policies", description="Folder of policy packs (YAML).")
+    judge_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Policy judge: an OpenAI-compatible API, such as http://127.0.0.1:8100/v1; unset: none.",
+    )
+    judge_model: str | None = Field(None, description="The model to ask there.")
+    judge_key_file: Path | None = Field(None, description="File with the API key.")
+    judge_below: float = Field(
+        0.1, ge=0, le=1, description="Ask about scores so little under a category's first level."
+    )
+    judge_above: float = Field(0.2, ge=0, le=1, description="Ask about scores so little over it.")
+    judge_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest wait for all answers on a window.")
+    judge_parallel: int = Field(8, ge=1, le=256, description="Most requests in flight.")
+    judge_max_per_window: int = Field(4, ge=1, le=64, description="Most questions about a window; the nearest first.")
+    judge_max_per_hour: int = Field(1000, ge=1, description="Most requests in any hour; then the first tier stands.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="'auto' follows Triton's instance.")
     cpu_threads: int = Field(
         0,
@@ -108,6 +127,10 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate and tls_key belong together: set both or neither")
         if self.tls_client_ca and not self.tls_certificate:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        if (self.judge_url is None) != (self.judge_model is None):
+            raise ValueError("judge_url and judge_model belong together: set both or neither")
+        if self.judge_key_file and not _keeps_secrets(self.judge_url or ""):
+            raise ValueError("judge_key_file needs a judge_url of https or loopback: the key goes with each request")
         return self
 
     @classmethod
@@ -136,10 +159,7 @@ class Settings(BaseSettings):
 
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables; ``Settings.load()`` under them gives an equal object."""
@@ -149,6 +169,18 @@ class Settings(BaseSettings):
             for name, value in values.items()
             if value is not None
         }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _keeps_secrets(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
 
 
 def profile_path(profile: str) -> Path:

@@ -300,7 +300,7 @@ TAXONOMY: Mapping[Category, Description] = MappingProxyType(
                 "mild exclamations: «damn», «heck», «oh my God»",
                 "medical and anatomical words",
                 "place names, surnames and words that only sound alike",
-                "a swear word that is bleeped, spelled or discussed as a word",
+                "mild substitutes: «shoot», «fudge», «sugar»",
             ),
             garm=(Garm.OBSCENITY,),
         ),

@@ -140,6 +140,22 @@ class Transcript(_Model):
         return " ".join(segment.text for segment in self.segments)
 
 
+class ModelVersion(_Model):
+    """A model that a verdict rests on."""
+
+    role: Literal["speech_activity", "transcription", "text_safety", "profanity", "acoustic_safety", "policy_judge"]
+    name: str
+    version: str
+
+
+class Attribution(_Model):
+    """Who else than the text classifier gave a score, and on what ground."""
+
+    model: str
+    model_version: str
+    note: str
+
+
 class SentenceScores(_Model):
     """Text classifier output for one sentence: a probability for every category of the taxonomy."""
 
@@ -148,6 +164,9 @@ class SentenceScores(_Model):
     end_s: Seconds
     segments: tuple[Segment, ...] = Field(min_length=1, description="those that it lies in, without their words")
     scores: dict[str, Score]
+    attributions: dict[str, Attribution] = Field(
+        default_factory=dict, description="by category, for scores that are not the classifier's"
+    )
 
 
 class TextFindings(_Model):
@@ -159,6 +178,7 @@ class TextFindings(_Model):
         default=(), description="ISO 639-1 codes of the languages that it covers; empty for any"
     )
     sentences: tuple[SentenceScores, ...] = ()
+    word_lists: ModelVersion | None = Field(default=None, description="of swear words, where they took part")
 
 
 class EventSpan(_Model):
@@ -210,14 +230,6 @@ class Finding(_Model):
     action: Action
     reason: str
     evidence: tuple[Evidence, ...] = Field(min_length=1)
-
-
-class ModelVersion(_Model):
-    """A model that a verdict rests on."""
-
-    role: Literal["speech_activity", "transcription", "text_safety", "acoustic_safety"]
-    name: str
-    version: str
 
 
 class Coverage(_Model):

@@ -29,6 +29,11 @@ class TextClassifier(Protocol):
         """The columns of `score`, in order: always the whole taxonomy."""
         ...
 
+    @property
+    def scores_profanity(self) -> bool:
+        """Whether it has a say about profanity in languages that a list of swear words covers; else the list alone."""
+        ...
+
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """float32 scores in [0, 1], shape [len(texts), len(categories)]; a row never depends on its batch."""
         ...

@@ -33,6 +33,7 @@ class EmbeddedTextClassifier:
         self._head = network.to(device)
         self.name, self.version, self.languages = card.name, card.version, card.languages
         self.categories = tuple(Category)
+        self.scores_profanity = False
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> np.ndarray:

@@ -15,3 +15,7 @@ class CheckpointError(TextSafetyError):
 
 class TranscriptError(TextSafetyError):
     """A `TRANSCRIPT` tensor is not the JSON of a transcript."""
+
+
+class ProfanityListError(TextSafetyError):
+    """A list of swear words cannot be read."""

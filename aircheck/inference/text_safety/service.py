@@ -17,9 +17,10 @@ from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.guard import GuardTextClassifier
 from aircheck.inference.text_safety.guard_card import GuardCard, is_guard_card
 from aircheck.inference.text_safety.labels import LabelMap
+from aircheck.inference.text_safety.profanity import Profanity
 from aircheck.inference.text_safety.sentences import Sentence, in_context, sentences
 from aircheck.policy.taxonomy import Category
-from aircheck_client.schema import Segment, SentenceScores, TextFindings, Transcript
+from aircheck_client.schema import Attribution, Segment, SentenceScores, TextFindings, Transcript
 
 MAX_SEGMENTS = 1000
 """Most segments of one window. Whisper's decoder writes at most 224 tokens into one, so this refuses only nonsense."""
@@ -65,12 +66,15 @@ def parse_transcript(json: str | bytes) -> Transcript:
     return transcript
 
 
-def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -> list[TextFindings]:
+def classify(
+    classifier: TextClassifier, windows: Sequence[Sequence[Segment]], profanity: Profanity | None = None
+) -> list[TextFindings]:
     """Findings of each window, in order: a score per category for each of its sentences.
 
     A sentence is scored alone and amid its neighbours, and the higher score counts. Its neighbours can only raise the
     sentence that is the most harmful of them by itself: a harmless one beside an insult stays harmless. All windows'
-    texts go to the classifier together.
+    texts go to the classifier together. Profanity is found by the lists of swear words, where one covers the sentence's
+    language; a classifier that scores it too can only raise that score.
     """
     of_windows = [sentences(window) for window in windows]
     alone = [sentence.text for window in of_windows for sentence in window]
@@ -88,7 +92,8 @@ def classify(classifier: TextClassifier, windows: Sequence[Sequence[Segment]]) -
                 model=classifier.name,
                 model_version=classifier.version,
                 languages=classifier.languages,
-                sentences=tuple(map(partial(_scores, classifier), window, scores)),
+                sentences=tuple(map(partial(_scores, classifier, profanity), window, scores)),
+                word_lists=profanity.model if profanity else None,
             )
         )
     return found
@@ -101,14 +106,27 @@ def with_context(alone: np.ndarray, amid: np.ndarray) -> np.ndarray:
     return np.where(alone >= beside, np.maximum(alone, amid), alone)
 
 
-def _scores(classifier: TextClassifier, sentence: Sentence, row: np.ndarray) -> SentenceScores:
-    named = zip(classifier.categories, row, strict=True)
+def _scores(
+    classifier: TextClassifier, profanity: Profanity | None, sentence: Sentence, row: np.ndarray
+) -> SentenceScores:
+    scores = {category.value: float(value) for category, value in zip(classifier.categories, row, strict=True)}
+    attributions = {}
+    language = sentence.segments[0].language
+    if profanity and language in profanity.languages:
+        word = profanity.find(sentence.text, language)
+        listed = word.score if word else 0.0
+        if word and (listed >= scores[Category.PROFANITY] or not classifier.scores_profanity):
+            attributions[Category.PROFANITY.value] = Attribution(
+                model=profanity.model.name, model_version=profanity.model.version, note=f"swear word {word}"
+            )
+        scores[Category.PROFANITY] = max(listed, scores[Category.PROFANITY] if classifier.scores_profanity else 0.0)
     return SentenceScores(
         text=sentence.text,
         start_s=sentence.start_s,
         end_s=sentence.end_s,
         segments=tuple(segment.model_copy(update={"words": ()}) for segment in sentence.segments),
-        scores={category.value: float(value) for category, value in named},
+        scores=scores,
+        attributions=attributions,
     )
 
 

@@ -11,7 +11,9 @@ import triton_python_backend_utils as pb_utils
 from aircheck.inference.batching import strings, texts
 from aircheck.inference.device import select_device, side_threads
 from aircheck.inference.text_safety.errors import TranscriptError
+from aircheck.inference.text_safety.profanity import Profanity
 from aircheck.inference.text_safety.service import classify, load, parse_transcript, window_scores
+from aircheck.policy.coverage import with_languages
 from aircheck.settings import Settings
 from aircheck_client.schema import Segment, TextFindings
 
@@ -21,13 +23,14 @@ class TritonPythonModel:
         settings = Settings.load()
         device = select_device(settings.device, args)
         torch.set_num_threads(side_threads(settings.cpu_threads, device))
+        self._profanity = Profanity(settings.profanity_dir)
         self._classifier = load(settings.text_classifier, settings.text_labels, device)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Classifies the windows of all readable requests in one batch; an unreadable one fails alone."""
         windows = [_windows(request) for request in requests]
         readable = [part for part in windows if not isinstance(part, TranscriptError)]
-        findings = iter(classify(self._classifier, [window for part in readable for window in part]))
+        findings = iter(classify(self._classifier, [window for part in readable for window in part], self._profanity))
         return [
             _failure(part) if isinstance(part, TranscriptError) else _response([next(findings) for _ in part])
             for part in windows
@@ -37,7 +40,7 @@ class TritonPythonModel:
 def _windows(request: Any) -> list[list[Segment]] | TranscriptError:
     try:
         values = texts(pb_utils.get_input_tensor_by_name(request, "TRANSCRIPT").as_numpy())
-        return [list(parse_transcript(value).segments) for value in values]
+        return [list(with_languages(parse_transcript(value))) for value in values]
     except TranscriptError as error:
         return error
 
