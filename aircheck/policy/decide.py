@@ -8,9 +8,21 @@ from typing import TypeVar
 from aircheck.policy import coverage, provenance, reasons
 from aircheck.policy.assemble import Terms, assemble
 from aircheck.policy.errors import PolicyError
+from aircheck.policy.judge import Review
 from aircheck.policy.packs import Rules
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, Category, Event
-from aircheck_client.schema import AcousticFindings, Context, EventSpan, Evidence, TextFindings, Transcript, Verdict
+from aircheck_client.schema import (
+    AcousticFindings,
+    Action,
+    Context,
+    EventSpan,
+    Evidence,
+    SentenceScores,
+    Severity,
+    TextFindings,
+    Transcript,
+    Verdict,
+)
 
 _Name = TypeVar("_Name", Category, Event)
 
@@ -23,19 +35,21 @@ def decide_window(
     context: Context,
     rules: Rules,
     warnings: tuple[str, ...] = (),
+    review: Review | None = None,
 ) -> Verdict:
     """The verdict on one window; times count from the window's start.
 
     Args:
         rules: `pack.for_context(context)`.
         warnings: what the decoder warns of.
+        review: what a policy judge made of `text` under `rules`, where there is one.
 
     Raises:
         PolicyError: a classifier speaks of a category or an event that the taxonomy does not have.
     """
     context_sounds = _context_sounds(acoustic, duration_s, rules)
     evidence = {
-        **_text_evidence(transcript, text, duration_s, rules),
+        **_text_evidence(transcript, text, duration_s, rules, review),
         **_acoustic_evidence(acoustic, duration_s, rules),
     }
     verdict = assemble(
@@ -47,14 +61,14 @@ def decide_window(
         unchecked=coverage.unchecked(transcript, duration_s, text.languages, rules.coverage),
         segments=coverage.with_languages(transcript),
         context_sounds=context_sounds,
-        warnings=(*warnings, *coverage.language_warnings(transcript, text)),
+        warnings=(*warnings, *coverage.language_warnings(transcript, text), *(review.warnings if review else ())),
         terms=Terms(
             context=context,
             policy_pack=rules.pack,
             policy_version=rules.version,
             policy_sha256=rules.sha256,
             server_version=provenance.server_version(),
-            models=provenance.models(transcript, text, acoustic),
+            models=provenance.models(transcript, text, acoustic, review.judge if review else None),
         ),
     )
     return verdict.model_copy(
@@ -66,46 +80,76 @@ def decide_window(
 
 
 def _text_evidence(
-    transcript: Transcript, text: TextFindings, duration_s: float, rules: Rules
+    transcript: Transcript, text: TextFindings, duration_s: float, rules: Rules, review: Review | None
 ) -> dict[str, list[Evidence]]:
-    cap = rules.low_confidence.highest_action
     found: dict[str, list[Evidence]] = defaultdict(list)
-    for item in text.sentences:
-        doubts = tuple(dict.fromkeys(doubt for part in item.segments for doubt in rules.low_confidence.doubts(part)))
+    for at, item in enumerate(text.sentences):
+        unsure = tuple(dict.fromkeys(doubt for part in item.segments for doubt in rules.low_confidence.doubts(part)))
         language = item.segments[0].language or transcript.language
+        foreign: tuple[str, ...] = ()
         if text.languages and language and language not in text.languages:
-            doubts += (f"language {language!r}, which the classifier does not cover",)
-        for name, score in item.scores.items():
+            foreign = (f"language {language!r}, which the classifier does not cover",)
+        for name in item.scores:
             category = _known(name, Category, text.model)
-            rule = rules.categories[category]
-            level = rule.level_for(score)
-            if level is None:
-                continue
-            action = min(level.action, cap) if doubts else level.action
-            notes = []
-            if doubts:
-                capped = f"; by itself it leads to {action}, not {level.action}" if action < level.action else ""
-                notes.append(f"low-confidence transcript: {', '.join(doubts)}{capped}")
-            if rule.why:
-                notes.append(f"override: {rule.why}")
-            evidence = Evidence(
-                start_s=min(item.start_s, duration_s),  # Whisper's last timestamp may lie beyond the audio
-                end_s=min(item.end_s, duration_s),
-                lead_start_s=min(item.start_s, duration_s),
-                lead_end_s=min(item.end_s, duration_s),
-                modality="text",
-                quote=reasons.trim(item.text.strip()),
-                score=score,
-                threshold=level.score,
-                severity=level.severity,
-                action=action,
-                low_confidence=bool(doubts),
-                note="; ".join(notes),
-                model=text.model,
-                model_version=text.model_version,
-            )
-            found[category].append(evidence)
+            doubts = unsure if name in item.attributions else unsure + foreign
+            evidence = _sentence_evidence(item, category, doubts, text, rules, review, at)
+            if evidence:
+                found[category].append(_within(evidence, duration_s))
     return found
+
+
+def _sentence_evidence(
+    item: SentenceScores,
+    category: Category,
+    doubts: tuple[str, ...],
+    text: TextFindings,
+    rules: Rules,
+    review: Review | None,
+    at: int,
+) -> Evidence | None:
+    """What the sentence `at` says for a category; None where no level is reached and no judge lifts it to one."""
+    answer = review.answers.get((at, category)) if review else None
+    rule, given, scored = rules.categories[category], item.attributions.get(category), item.scores[category]
+    score = max(scored, rule.levels[0].score) if answer and answer.violates else scored
+    level = rule.level_for(score)
+    if level is None:
+        return None
+    severity, decided = level.severity, level.action
+    if answer and not answer.violates:
+        severity, decided = Severity.LOW, Action.ALLOW
+    action = min(decided, rules.low_confidence.highest_action) if doubts else decided
+    notes = [given.note] if given else []
+    if doubts:
+        capped = f"; by itself it leads to {action}, not {decided}" if action < decided else ""
+        notes.append(f"low-confidence transcript: {', '.join(doubts)}{capped}")
+    if rule.why:
+        notes.append(f"override: {rule.why}")
+    if review and answer:
+        verb = "violates" if answer.violates else "does not violate"
+        lifted = f", which scored {scored:.2f}," if score > scored else ""
+        notes.append(f"policy judge {review.judge.name}: this{lifted} {verb} the policy: “{answer.rationale}”")
+    return Evidence(
+        start_s=item.start_s,
+        end_s=item.end_s,
+        lead_start_s=item.start_s,
+        lead_end_s=item.end_s,
+        modality="text",
+        quote=reasons.trim(item.text.strip()),
+        score=score,
+        threshold=level.score,
+        severity=severity,
+        action=action,
+        low_confidence=bool(doubts),
+        note="; ".join(notes),
+        model=given.model if given else text.model,
+        model_version=given.model_version if given else text.model_version,
+    )
+
+
+def _within(evidence: Evidence, duration_s: float) -> Evidence:
+    """Whisper's last timestamp may lie beyond the audio; evidence never does."""
+    times = ("start_s", "end_s", "lead_start_s", "lead_end_s")
+    return evidence.model_copy(update={name: min(getattr(evidence, name), duration_s) for name in times})
 
 
 def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rules) -> dict[str, list[Evidence]]:
@@ -119,10 +163,10 @@ def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rul
         if level is None:
             continue
         evidence = Evidence(
-            start_s=min(heard.start_s, duration_s),
-            end_s=min(heard.end_s, duration_s),
-            lead_start_s=min(heard.start_s, duration_s),
-            lead_end_s=min(heard.end_s, duration_s),
+            start_s=heard.start_s,
+            end_s=heard.end_s,
+            lead_start_s=heard.start_s,
+            lead_end_s=heard.end_s,
             modality="acoustic",
             event=event,
             score=heard.score,
@@ -133,7 +177,7 @@ def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rul
             model=acoustic.model,
             model_version=acoustic.model_version,
         )
-        found[event].append(evidence)
+        found[event].append(_within(evidence, duration_s))
     return found
 
 

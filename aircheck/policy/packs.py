@@ -149,6 +149,19 @@ class LowConfidence(Strict):
         return tuple(doubts)
 
 
+class Definition(Strict):
+    """What a pack changes in what a policy judge reads about a category; the taxonomy says the rest."""
+
+    definition: Annotated[str, Field(min_length=1)] | None = None  # instead of the taxonomy's
+    exclusions: tuple[Annotated[str, Field(min_length=1)], ...] = ()  # besides the taxonomy's
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Definition:
+        if not (self.definition or self.exclusions):
+            raise ValueError("gives neither definition nor exclusions; give one or remove it")
+        return self
+
+
 class GapRule(Strict):
     """How many seconds of one kind may go unchecked, and what follows from more."""
 
@@ -189,6 +202,7 @@ class Rules:
     low_confidence: LowConfidence
     coverage: CoverageRules
     compositions: Compositions
+    definitions: Mapping[Category, Definition]
 
 
 class PolicyPack(Strict):
@@ -203,6 +217,7 @@ class PolicyPack(Strict):
     events: Annotated[EventLevels, AfterValidator(_all_events)]
     overrides: tuple[Override, ...] = ()
     compositions: tuple[Composition, ...] = ()
+    definitions: Annotated[dict[Category, Definition], BeforeValidator(_known_categories)] = Field(default_factory=dict)
 
     _sha256: str = PrivateAttr("")
 
@@ -226,6 +241,7 @@ class PolicyPack(Strict):
                 tuple(rule for rule in self.compositions if rule.when is None or rule.when.matches(context)),
                 self.low_confidence.highest_action,
             ),
+            definitions=MappingProxyType(self.definitions),
         )
 
 

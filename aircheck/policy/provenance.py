@@ -14,13 +14,16 @@ def server_version() -> str:
     return version("aircheck")
 
 
-def models(transcript: Transcript, text: TextFindings, acoustic: AcousticFindings) -> tuple[ModelVersion, ...]:
+def models(
+    transcript: Transcript, text: TextFindings, acoustic: AcousticFindings, judge: ModelVersion | None = None
+) -> tuple[ModelVersion, ...]:
     """The models behind a window's verdict, in the order in which they ran."""
     return (
         ModelVersion(role="speech_activity", name="silero-vad", version=_speech_activity_version()),
         ModelVersion(role="acoustic_safety", name=acoustic.model, version=acoustic.model_version),
         ModelVersion(role="transcription", name=transcript.model, version=transcript.model_version),
         ModelVersion(role="text_safety", name=text.model, version=text.model_version),
+        *filter(None, (text.word_lists, judge)),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from aircheck.policy.conditions import CONTENT_TYPES
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
+from aircheck.policy.judge import PolicyJudge
 from aircheck.policy.packs import PackLibrary, Rules
 from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
 
@@ -29,11 +30,12 @@ _CONTEXT_REMEDIES = {
 
 
 class PolicyService:
-    """Decides windows by the packs of one directory."""
+    """Decides windows by the packs of one directory; thread-safe."""
 
-    def __init__(self, policy_dir: Path) -> None:
+    def __init__(self, policy_dir: Path, judge: PolicyJudge | None = None) -> None:
         """Load every pack. Raises PolicyError, which names the file and the key, for a pack with a fault."""
         self._packs = PackLibrary(policy_dir)
+        self._judge = judge
 
     def decide(
         self,
@@ -45,7 +47,7 @@ class PolicyService:
         warnings_json: bytes,
         context_json: bytes,
     ) -> Verdict:
-        """The verdict on one window.
+        """The verdict on one window; with a policy judge, after waiting for its answers.
 
         Args:
             transcript_json: TRANSCRIPT, a schema.Transcript: what the verdict carries.
@@ -62,14 +64,16 @@ class PolicyService:
         context, rules = self.rules(context_json)
         if not (math.isfinite(duration_s) and duration_s >= 0):
             raise RequestError(f"DURATION: {duration_s} is not a length of audio; give seconds, 0 or more")
+        text = _parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json)
         return decide_window(
             _parsed("TRANSCRIPT", _TRANSCRIPT, transcript_json),
-            _parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json),
+            text,
             _parsed("ACOUSTIC_FINDINGS", _ACOUSTIC_FINDINGS, acoustic_findings_json),
             duration_s,
             context,
             rules,
             _parsed("WARNINGS", _WARNINGS, warnings_json),
+            self._judge.review(text, rules) if self._judge else None,
         )
 
     def rules(self, context_json: bytes) -> tuple[Context, Rules]:

@@ -25,9 +25,11 @@ from aircheck.settings import ROOT
 from aircheck_client.schema import (
     AcousticFindings,
     Action,
+    Attribution,
     Context,
     EventSpan,
     Finding,
+    ModelVersion,
     SentenceScores,
     Severity,
     TextFindings,
@@ -153,6 +155,19 @@ class TestTextFinding:
         levels = (Level(score=threshold, severity=Severity.HIGH, action=Action.BLOCK),)
         changed = pack.model_copy(update={"categories": {**pack.categories, Category.HATE: levels}})
         assert shown in only(decide(text_findings(said("hate", 0.8589)), pack=changed)).reason
+
+    def test_a_score_that_somebody_else_gave_is_told_with_its_ground(self) -> None:
+        given = Attribution(model="swear-words", model_version="4", note="swear word f*** (strong)")
+        item = said("profanity", 0.9).model_copy(update={"attributions": {"profanity": given}})
+        lists = ModelVersion(role="profanity", name="swear-words", version="4")
+        text = text_findings(item).model_copy(update={"word_lists": lists, "languages": ("sv",)})
+        verdict = decide(text)
+        (finding,) = verdict.findings
+        (evidence,) = finding.evidence
+        assert "[swear word f*** (strong)]" in finding.reason
+        assert (evidence.model, evidence.model_version) == ("swear-words", "4")
+        assert not evidence.low_confidence  # the list covers the language, whatever the classifier does
+        assert lists in verdict.models
 
     def test_an_override_is_named_in_the_reason(self) -> None:
         text = text_findings(said("violence_threat", 0.9))

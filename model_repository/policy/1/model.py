@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from aircheck.policy.errors import PolicyError
+from aircheck.policy.judge_endpoint import judge_of
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
 
 _INPUTS = ("TRANSCRIPT", "TEXT_FINDINGS", "ACOUSTIC_FINDINGS", "DURATION", "WARNINGS", "CONTEXT")
+_MAX_WAITING = 64  # windows that wait for the policy judge at a time; more queue behind them
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        self._service = PolicyService(Settings.load().policy_dir)
+        settings = Settings.load()
+        judge = judge_of(settings)
+        self._service = PolicyService(settings.policy_dir, judge)
+        # who waits for the judge must not keep others waiting
+        self._waiting = ThreadPoolExecutor(_MAX_WAITING, thread_name_prefix="policy") if judge else None
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._respond(request) for request in requests]
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        if self._waiting is None:
+            return [self._respond(request) for request in requests]
+        for request in requests:
+            self._waiting.submit(self._send, request, request.get_response_sender())
+        return None
+
+    def finalize(self) -> None:
+        if self._waiting:
+            self._waiting.shutdown(wait=True)
+
+    def _send(self, request: Any, sender: Any) -> None:
+        try:
+            response = self._respond(request)
+        except Exception as fault:  # whatever happens, the client gets an answer
+            text = f"policy failed: {type(fault).__name__}: {fault}"
+            response = pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INTERNAL))
+        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     def _respond(self, request: Any) -> Any:
         """One request, of any number of windows; its fault is its own and never its neighbours'."""
