@@ -18,9 +18,11 @@ from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, EmbeddedAc
 from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.text_safety import service as text_safety
 from aircheck.inference.text_safety.embedded import HEAD, EmbeddedTextClassifier
+from aircheck.inference.text_safety.profanity import Profanity
 from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.engine import WhisperEngine, select_dtype
 from aircheck.inference.whisper.weights.checkpoint import load as load_whisper
+from aircheck.policy.coverage import with_languages
 from aircheck.policy.taxonomy import Event
 from aircheck.settings import Settings
 from aircheck_client.schema import Segment, Transcript
@@ -51,14 +53,19 @@ class TextScorer:
         else:
             self._classifier = EmbeddedTextClassifier(device, head)
         embedded = settings.text_classifier == _EMBEDDED or head is not None
+        self._profanity = Profanity(settings.profanity_dir)
         named = f"{self._classifier.name} {self._classifier.version}"
-        self.conditions = {"text_safety": named + (_digest(head or HEAD) if embedded else "")}
+        self.conditions = {
+            "text_safety": named + (_digest(head or HEAD) if embedded else ""),
+            "profanity": self._profanity.model.version,
+        }
         self.languages = tuple(self._classifier.languages)
 
     def __call__(self, items: Sequence[Item]) -> Iterator[Result]:
         for first in range(0, len(items), _TEXTS_AT_ONCE):
             batch = items[first : first + _TEXTS_AT_ONCE]
-            found = text_safety.classify(self._classifier, [transcript(item).segments for item in batch])
+            windows = [with_languages(transcript(item)) for item in batch]
+            found = text_safety.classify(self._classifier, windows, self._profanity)
             for item, findings in zip(batch, found, strict=True):
                 scores = by_name(CATEGORIES, text_safety.window_scores(findings))
                 yield Result(id=item.id, fingerprint=item.fingerprint(), scores=scores)
