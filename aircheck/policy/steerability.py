@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aircheck.policy.judge import Answer, Ask, Question
+from aircheck.policy.judge_endpoint import judge_of
+from aircheck.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,27 @@ CASES: tuple[Case, ...] = tuple(
 
 def measure(ask: Ask, cases: Sequence[Case] = CASES) -> Steerability:
     """Asks about each passage under both of its policies."""
-    policies = [policy for case in cases for policy in (case.forbidding, case.allowing)]
-    answers = ask(
-        [
-            Question(policy=policy, passage=case.passage)
-            for case, policy in zip((case for case in cases for _ in range(2)), policies, strict=True)
-        ]
-    )
-    pairs = [
-        (forbidden, allowed)
-        for forbidden, allowed in zip(answers[::2], answers[1::2], strict=True)
-        if isinstance(forbidden, Answer) and isinstance(allowed, Answer)
-    ]
-    followed = sum(forbidden.violates and not allowed.violates for forbidden, allowed in pairs)
-    return Steerability(n_cases=len(cases), n_answered=len(pairs), n_followed=followed)
+    n_answered = n_followed = 0
+    for case in cases:
+        forbidden, allowed = ask(
+            [Question(policy=policy, passage=case.passage) for policy in (case.forbidding, case.allowing)]
+        )
+        if isinstance(forbidden, Answer) and isinstance(allowed, Answer):
+            n_answered += 1
+            n_followed += forbidden.violates and not allowed.violates
+    return Steerability(n_cases=len(cases), n_answered=n_answered, n_followed=n_followed)
+
+
+def main() -> int:
+    """`python -m aircheck.policy.steerability`: measure the policy judge of the settings."""
+    judge = judge_of(Settings.load())
+    if judge is None:
+        print("no policy judge is set: give AIRCHECK_JUDGE_URL and AIRCHECK_JUDGE_MODEL", file=sys.stderr)
+        return 2
+    found = measure(judge.ask)
+    print(f"{judge.name}: {found.n_followed} of {found.n_answered} cases followed, {found.n_cases} asked")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

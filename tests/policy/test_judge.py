@@ -27,7 +27,7 @@ from aircheck.policy.judge import (
 )
 from aircheck.policy.judge_endpoint import EndpointOptions, JudgeEndpoint, judge_of
 from aircheck.policy.packs import PackLibrary, Rules, load_pack
-from aircheck.policy.steerability import CASES, Steerability, measure
+from aircheck.policy.steerability import CASES, Steerability, main, measure
 from aircheck.policy.taxonomy import TAXONOMY, Category
 from aircheck.settings import ROOT, Settings, SettingsError
 from aircheck_client.schema import Action, Context, Severity, Verdict
@@ -305,3 +305,13 @@ class TestSteerability:
     def test_cases_without_an_answer_do_not_count(self) -> None:
         found = self.measured(lambda policy, said: 500 if "always allowed" in policy else answer(True))
         assert (found.n_answered, found.rate) == (0, None)
+
+    def test_the_command_measures_the_judge_of_the_settings(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main() == 2  # none is set
+        with judge_server(lambda policy, said: answer("always allowed" not in policy)) as server:
+            monkeypatch.setenv("AIRCHECK_JUDGE_URL", server.url)
+            monkeypatch.setenv("AIRCHECK_JUDGE_MODEL", "m")
+            assert main() == 0
+        assert f"m: {len(CASES)} of {len(CASES)} cases followed" in capsys.readouterr().out
