@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck.evaluation.transcribe import LIMITS
 from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.decoding.options import DecodingOptions
 from aircheck.inference.whisper.engine import WhisperEngine, Window, select_dtype
@@ -35,7 +36,6 @@ from benchmarks import ensemble, hardware, result_file
 from benchmarks.baselines.windows import log_mels_of
 from benchmarks.processes import cpu_seconds
 from benchmarks.throughput import PACKAGES
-from benchmarks.wer.recordings import LIMITS
 from preprocessing.windows import Episode
 from preprocessing.windows import Window as Clip
 

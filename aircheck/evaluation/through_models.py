@@ -38,8 +38,15 @@ _EMBEDDED = "embedded"
 class Scorer(Protocol):
     """Makes results of items, in any order; an item that fails is a result with an error."""
 
-    conditions: Mapping[str, str]  # what results depend on
-    languages: tuple[str, ...]  # that the text classifier was trained on; empty for any
+    @property
+    def conditions(self) -> Mapping[str, str]:
+        """What results depend on."""
+        ...
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that the text classifier was trained on; empty for any."""
+        ...
 
     def __call__(self, items: Sequence[Item]) -> Iterator[Result]: ...
 
