@@ -22,7 +22,7 @@ from benchmarks.wer.recordings import LIMITS
 from preprocessing.windows import Episode
 from support.whisper_models import decoded, log_mel, scheduler, tiny_whisper
 
-CLIPS = sorted((Path(__file__).parents[3] / "benchmarks" / "quality" / "data" / "audio").glob("*.opus"))
+CLIPS = sorted((Path(__file__).parents[3] / "samples" / "quality" / "audio").glob("*.opus"))
 
 
 def reference(model: Whisper, log_mels: Tensor, **options: object) -> list[whisper.DecodingResult]:
