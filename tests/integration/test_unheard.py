@@ -48,7 +48,7 @@ def test_a_clean_verdict_names_what_it_was_made_with(client):
     whole = client.scan(wav(tone(1.0)))
     assert whole.action is Action.ALLOW
     roles = [model.role for model in whole.models]
-    assert roles == ["speech_activity", "acoustic_safety", "transcription", "text_safety"]
+    assert roles == ["speech_activity", "acoustic_safety", "transcription", "text_safety", "profanity"]
     assert all(model.name and model.version for model in whole.models)
     assert len(whole.policy_sha256) == 64
     assert whole.server_version
