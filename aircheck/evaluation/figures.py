@@ -142,8 +142,8 @@ def _of_items(table: Table, index: pd.Index, by: str = "", part: str = "") -> It
         counts = (own["errors"].to_numpy(float), own["words"].to_numpy(float))
         yield _Row("wer", statistics.error_rate(*counts, own["speaker"].to_numpy(str)), by=by, part=part)
     if "wordless" in items:
-        wordless = items["wordless"].dropna()
-        yield _Row("hallucinated", statistics.share(int((wordless == False).sum()), len(wordless)), by=by, part=part)  # noqa: E712  # of objects
+        wordless = items["wordless"].dropna().astype(bool)
+        yield _Row("hallucinated", statistics.share(int((~wordless).sum()), len(wordless)), by=by, part=part)
     if "false_events" in items:
         calm = items[has_harmless & items["false_events"].notna()]
         hours = calm["duration_s"].sum() / 3600

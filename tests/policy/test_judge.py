@@ -102,7 +102,11 @@ class TestQuestions:
     )
     def test_only_passages_near_a_threshold_are_asked_about(self, score: float, asked: bool) -> None:
         questions: list[Question] = []
-        ask = lambda batch: questions.extend(batch) or always(True)(batch)  # noqa: E731  # type: ignore[func-returns-value]
+
+        def ask(batch):
+            questions.extend(batch)
+            return always(True)(batch)
+
         decide(ask, said("hate", score))
         assert bool(questions) is asked
 

@@ -115,7 +115,9 @@ def test_a_text_that_cannot_be_read_again_fails_alone_though_others_end_with_it(
     victim = next(one for one in expected if one.words)
     align: Callable[..., list[TextAlignment]] = WordAligner.align
 
-    def fails_with_one(self: WordAligner, cross_kv: Tensor, slots: object, windows: list[DecodedWindow], s: object):  # type: ignore[no-untyped-def]  # a stub
+    def fails_with_one(
+        self: WordAligner, cross_kv: Tensor, slots: object, windows: list[DecodedWindow], s: object
+    ) -> list[TextAlignment]:
         if victim.tokens in [window.tokens for window in windows]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return align(self, cross_kv, slots, windows, s)
