@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve evaluate test lint format clean
+.PHONY: help install demo serve evaluate test lint format stubs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ lint: $(VENV)/.installed-dev ## check style, types and container files
 format: $(VENV)/.installed-dev ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+stubs: $(VENV)/.installed-dev ## make the client's gRPC stubs anew from clients/aircheck_client/v1/aircheck.proto
+	$(BIN)/python -m grpc_tools.protoc -I clients --python_out=clients --pyi_out=clients --grpc_python_out=clients \
+		clients/aircheck_client/v1/aircheck.proto
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

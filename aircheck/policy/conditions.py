@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from aircheck_client.schema import Context
 
 CONTENT_TYPES: tuple[str, ...] = get_args(Context.model_fields["content_type"].annotation)
+AUDIENCES: tuple[str, ...] = get_args(Context.model_fields["audience"].annotation)
 
 
 class Strict(BaseModel):
@@ -38,6 +39,12 @@ def _content_type(value: object) -> object:
     return value
 
 
+def _audience(value: object) -> object:
+    if value not in AUDIENCES:
+        raise ValueError(f"{value!r} is not an audience; use one of {', '.join(AUDIENCES)}")
+    return value
+
+
 def _market(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("YAML reads an unquoted NO as false; for Norway, quote it: 'NO'")
@@ -51,15 +58,20 @@ class When(Strict):
 
     content_type: tuple[Annotated[str, BeforeValidator(_content_type)], ...] = ()
     market: tuple[Annotated[str, BeforeValidator(_market)], ...] = ()
+    audience: tuple[Annotated[str, BeforeValidator(_audience)], ...] = ()
 
     @model_validator(mode="after")
     def _says_something(self) -> When:
-        if not (self.content_type or self.market):
-            raise ValueError("names neither content_type nor market; to change the levels everywhere, edit them above")
+        if not (self.content_type or self.market or self.audience):
+            raise ValueError(
+                "names neither content_type nor market nor audience; to change the levels everywhere, edit them above"
+            )
         return self
 
     def matches(self, context: Context) -> bool:
         """A context whose market is `*` matches no market condition."""
-        return (not self.content_type or context.content_type in self.content_type) and (
-            not self.market or context.market in self.market
+        return (
+            (not self.content_type or context.content_type in self.content_type)
+            and (not self.market or context.market in self.market)
+            and (not self.audience or context.audience in self.audience)
         )

@@ -2,8 +2,8 @@
 
 A pack lists, for every category of speech and every harmful sound event, the levels at which something happens. A level
 applies from its `score` upwards (inclusive); of the levels that a score reaches, the highest one counts. Overrides
-replace the levels of some categories for some content types and markets. Compositions (`compositions`) make a finding
-more or less severe where something else is found beside it. docs/policy.md explains how to write one.
+replace the levels of some categories for some content types, markets and audiences. Compositions (`compositions`) make
+a finding more or less severe where something else is found beside it. docs/policy.md explains how to write one.
 """
 
 from __future__ import annotations

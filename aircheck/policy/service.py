@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from aircheck.policy.conditions import CONTENT_TYPES
+from aircheck.policy.conditions import AUDIENCES, CONTENT_TYPES
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
 from aircheck.policy.judge import PolicyJudge
@@ -25,6 +25,7 @@ _ACOUSTIC_FINDINGS = TypeAdapter(AcousticFindings)
 
 _CONTEXT_REMEDIES = {
     "content_type": f"use one of {', '.join(CONTENT_TYPES)}",
+    "audience": f"use one of {', '.join(AUDIENCES)}",
     "market": "use an ISO 3166-1 alpha-2 code in capitals, such as SE, or * for any",
 }
 

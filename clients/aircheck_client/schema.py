@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0)]
@@ -86,11 +86,17 @@ class Failure(_Model):
 
 
 class Context(_Model):
-    """What the caller knows about the audio; it selects the policy that applies."""
+    """What the caller knows about the audio; it selects the policy that applies. An empty text stands for the default."""
 
     content_type: Literal["podcast", "audiobook", "clip"] = "podcast"
     market: str = Field(default="*", pattern=r"^(\*|[A-Z]{2})$", description="ISO 3166-1 alpha-2 code, or * for any")
     policy_pack: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    audience: Literal["general", "children", "adult"] = Field(default="general", description="whom it is offered to")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, data: object) -> object:
+        return {key: value for key, value in data.items() if value != ""} if isinstance(data, dict) else data
 
 
 class Word(_Model):

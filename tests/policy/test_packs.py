@@ -102,14 +102,14 @@ class TestOverrides:
         data["overrides"] = [
             {
                 "why": "a test",
-                "when": {"content_type": ["clip"], "market": ["SE", "NO"]},
+                "when": {"content_type": ["clip"], "market": ["SE", "NO"], "audience": ["children"]},
                 "events": {"siren": [{"score": 0.1, "severity": "low", "action": "limit"}]},
             }
         ]
         pack = load_pack(write(tmp_path, data))
 
-        def overridden(content_type: str, market: str) -> bool:
-            context = Context.model_validate({"content_type": content_type, "market": market})
+        def overridden(content_type: str, market: str, audience: str = "children") -> bool:
+            context = Context.model_validate({"content_type": content_type, "market": market, "audience": audience})
             return pack.for_context(context).events[Event.SIREN].why == "a test"
 
         assert overridden("clip", "SE")
@@ -117,6 +117,7 @@ class TestOverrides:
         assert not overridden("clip", "DE")
         assert not overridden("clip", "*"), "an unknown market matches no market condition"
         assert not overridden("podcast", "SE")
+        assert not overridden("clip", "SE", "general")
 
     def test_a_later_one_wins_and_the_rest_stays_as_it_was(self, data: dict[str, Any], tmp_path: Path) -> None:
         def override(why: str, score: float) -> dict[str, Any]:
@@ -270,6 +271,11 @@ BROKEN: list[tuple[str, Callable[[dict[str, Any]], None], tuple[str, ...]]] = [
         "content type not a list",
         put("overrides", 0, "when", value={"content_type": "clip"}),
         ("overrides[0].when.content_type", "'clip'"),
+    ),
+    (
+        "audience by age",
+        put("overrides", 0, "when", value={"audience": ["7"]}),
+        ("overrides[0].when.audience[0]", "'7'", "children"),
     ),
     (
         "market by name",

@@ -71,7 +71,7 @@ def test_the_transcript_is_whispers_even_where_no_segment_was_classified(service
         ('{"market": 46}', ("CONTEXT market", "46")),
         ('{"policy_pack": "kids"}', ("CONTEXT policy_pack", "'kids'", "available: default, strict")),
         ('{"policy_pack": "../secrets"}', ("CONTEXT policy_pack", "'../secrets'", "available: default, strict")),
-        ('{"market": "xx", "policy_pack": ""}', ("market: 'xx'", "policy_pack: ''")),
+        ('{"market": "xx", "policy_pack": "/"}', ("market: 'xx'", "policy_pack: '/'")),
         ("[]", ("CONTEXT is not a JSON object", "leave it empty")),
         ("podcast", ("CONTEXT is not a JSON object",)),
         ("null", ("CONTEXT is not a JSON object",)),
