@@ -21,6 +21,7 @@ from nvidia.dali import fn, math, pipeline_def, types
 from nvidia.dali.pipeline import Pipeline
 
 from preprocessing.container import Limits, Source, opened
+from preprocessing.decoding import CLIP_S as CLIP_S
 from preprocessing.decoding import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 from preprocessing.decoding import check_wave_size, decode_whole
 from preprocessing.downmix import MAX_SAMPLE
@@ -28,7 +29,6 @@ from preprocessing.errors import AudioError, CorruptAudioError
 from preprocessing.speech_activity import Span, speech_activity
 from preprocessing.wave_file import WaveSizes, wave_bytes, wave_sizes
 
-CLIP_S = 30
 N_SAMPLES = CLIP_S * SAMPLE_RATE_HZ  # 480,000 samples in a full window
 N_FFT, HOP = 400, 160  # 25 ms windows, 10 ms hop
 N_FRAMES = N_SAMPLES // HOP  # 3,000 log-mel frames in a full window

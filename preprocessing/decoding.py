@@ -23,6 +23,7 @@ from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_sizes
 
 SAMPLE_RATE_HZ = 16_000
+CLIP_S = 30  # what the models take at a time
 # Containers whose timestamps say when a packet is heard. In others FFmpeg counts bytes or samples, and knows no gaps.
 _CLOCKS_FROM_ZERO = frozenset({"mov", "matroska", "flv"})  # a late start is a pause
 _CLOCKS_FROM_ANYWHERE = frozenset({"ogg", "mpegts", "mpeg", "asf"})  # a broadcast's: it starts with the recording

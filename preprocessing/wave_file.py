@@ -13,6 +13,7 @@ import numpy as np
 # A writer that cannot seek back (a pipe) leaves a size it made up: 0x7FFFF000 (eSpeak), 0x7FFFFF00, 0x80000000
 # (arecord), 0xFFFFFF00, 0xFFFFFFFF (FFmpeg), 0. A true size of 2 GB or more does not fit the limit on a request.
 _MIN_PLACEHOLDER_BYTES = 0x7F00_0000
+_HEADER_BYTES = 44  # of what `wave_bytes` makes
 _MIN_UNDECLARED_BYTES = 256  # less than this after the last chunk is a writer's padding, not sound
 
 
@@ -63,6 +64,12 @@ def wave_bytes(samples: np.ndarray, sample_rate_hz: int) -> bytes:
         *(b"data", len(body)),
     )
     return header + body
+
+
+def wave_samples(wave: bytes) -> np.ndarray:
+    """The samples of what `wave_bytes` made, fp32 [channels, samples]."""
+    channels = struct.unpack_from("<H", wave, 22)[0]
+    return np.frombuffer(wave, "<f4", offset=_HEADER_BYTES).reshape(-1, channels).T
 
 
 def _undeclared_bytes(data: bytes | memoryview, at: int) -> int:

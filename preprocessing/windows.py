@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.clip import SAMPLE_RATE_HZ
 from preprocessing.container import AudioInfo, Limits, probe
 from preprocessing.cutting import lookahead, window_end
-from preprocessing.decoding import DecodeReport, check_wave_size, decode
+from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, check_wave_size, decode
 from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_bytes
 

@@ -221,6 +221,11 @@ class PolicyPack(Strict):
 
     _sha256: str = PrivateAttr("")
 
+    @property
+    def sha256(self) -> str:
+        """Of the pack's file."""
+        return self._sha256
+
     def for_context(self, context: Context) -> Rules:
         """The rules for this content type and market; a later override wins over an earlier one."""
         categories = {category: Rule(levels) for category, levels in self.categories.items()}

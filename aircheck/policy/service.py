@@ -12,7 +12,7 @@ from aircheck.policy.conditions import AUDIENCES, CONTENT_TYPES
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
 from aircheck.policy.judge import PolicyJudge
-from aircheck.policy.packs import PackLibrary, Rules
+from aircheck.policy.packs import PackLibrary, PolicyPack, Rules
 from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
 
 _Parsed = TypeVar("_Parsed")
@@ -80,10 +80,19 @@ class PolicyService:
     def rules(self, context_json: bytes) -> tuple[Context, Rules]:
         """The context of a request and the rules that apply under it. Raises RequestError."""
         context = self._context(context_json)
+        return context, self.rules_for(context)
+
+    def rules_for(self, context: Context) -> Rules:
+        """The rules that apply under a context. Raises RequestError for a pack that there is not."""
         try:
-            return context, self._packs[context.policy_pack].for_context(context)
+            return self._packs[context.policy_pack].for_context(context)
         except UnknownPackError as error:
             raise RequestError(f"CONTEXT policy_pack: {error}") from error
+
+    @property
+    def packs(self) -> tuple[PolicyPack, ...]:
+        """Every pack that a request may name."""
+        return tuple(self._packs[name] for name in self._packs.names)
 
     def _context(self, context_json: bytes) -> Context:
         if not context_json.strip():

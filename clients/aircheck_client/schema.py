@@ -86,7 +86,7 @@ class Failure(_Model):
 
 
 class Context(_Model):
-    """What the caller knows about the audio; it selects the policy that applies. An empty text stands for the default."""
+    """What the caller knows about the audio; it selects the policy that applies. An empty text is the default."""
 
     content_type: Literal["podcast", "audiobook", "clip"] = "podcast"
     market: str = Field(default="*", pattern=r"^(\*|[A-Z]{2})$", description="ISO 3166-1 alpha-2 code, or * for any")

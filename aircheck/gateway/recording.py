@@ -1,0 +1,195 @@
+"""A recording of any length to a stream of verdicts: windows checked in parallel, answered in order, then folded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from aircheck.episode_language import SURE, Detection, EpisodeLanguage
+from aircheck.policy.compositions import Compositions
+from aircheck.policy.fold import add_undecoded, fold, shift
+from aircheck.policy.packs import CoverageRules
+from aircheck_client.schema import Verdict, clock
+from preprocessing.errors import CorruptAudioError
+
+FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's
+
+
+class Window(Protocol):
+    """A stretch of the recording that the models take as one clip; times in seconds."""
+
+    @property
+    def start_s(self) -> float: ...
+
+    @property
+    def duration_s(self) -> float: ...
+
+    @property
+    def wav(self) -> bytes: ...
+
+
+CheckWindow = Callable[[bytes, str], Awaitable[Verdict]]
+"""A window as WAVE bytes, and the language to transcribe it in (empty: detect it), to its verdict, with times relative
+to the window."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a recording is scanned.
+
+    parallel : most windows decoded ahead and in flight
+    coverage : what follows where the recording could not be decoded; None: nothing, it is only counted
+    language : what to transcribe in; empty: detected over the episode
+    compositions : the pack's, for what lies in one window beside what lies in another
+    """
+
+    parallel: int
+    coverage: CoverageRules | None = None
+    language: str = ""
+    compositions: Compositions | None = None
+
+
+class Recording:
+    """One recording on its way through the models."""
+
+    def __init__(self, check: CheckWindow, terms: Terms) -> None:
+        self._check, self._terms = check, terms
+        self._verdicts: list[Verdict] = []
+        self.checked_s = 0.0
+        """Windows up to here have their verdicts."""
+
+    async def windows(self, windows: AsyncIterator[Window]) -> AsyncGenerator[Verdict, None]:
+        """The verdict of each window, in order, times relative to the recording.
+
+        At most `terms.parallel` windows are ahead, and a few wait until it is known which language they are in.
+        Closing the iterator cancels what is in flight. Raises what `windows` and `check` raise, after the verdicts of
+        all windows before that.
+        """
+        async with _Windows(self._check, self._terms) as checked, aclosing(checked.run(windows)) as answers:
+            async for window, verdict in answers:
+                self._verdicts.append(_in_file_time(verdict, window))
+                self.checked_s = window.start_s + window.duration_s
+                yield self._verdicts[-1]
+
+    def verdict(self, undecoded_s: float, warnings: tuple[str, ...]) -> Verdict:
+        """The verdict on all windows so far. Raises CorruptAudioError when there are none."""
+        if not self._verdicts:
+            raise CorruptAudioError("the file holds no audio samples; was the recording cut off?")
+        folded = fold(self._verdicts, self.checked_s, self._terms.compositions)
+        whole = add_undecoded(folded, undecoded_s, self._terms.coverage)
+        every = tuple(dict.fromkeys((*warnings, *whole.warnings)))
+        return whole.model_copy(update={"warnings": every, "recording_s": self.checked_s})
+
+    @property
+    def is_empty(self) -> bool:
+        """No window has its verdict yet."""
+        return not self._verdicts
+
+
+def _in_file_time(verdict: Verdict, window: Window) -> Verdict:
+    """Shifted, and with a warning where the window is surely in another language than it was transcribed in."""
+    shifted = shift(verdict, window.start_s)
+    other = shifted.detected_language
+    if (
+        shifted.language
+        and other not in ("", shifted.language)
+        and shifted.detected_probability >= SURE
+        and shifted.coverage.speech_s >= FOREIGN_SPEECH_S
+    ):
+        warning = (
+            f"{clock(shifted.start_s)}–{clock(shifted.end_s)} seems to be in {other!r} "
+            f"({shifted.detected_probability:.2f}), but was transcribed in {shifted.language!r} like what is around it"
+        )
+        return shifted.model_copy(update={"warnings": (*shifted.warnings, warning)})
+    return shifted
+
+
+@dataclass(frozen=True)
+class _Sent:
+    window: Window
+    language: str  # that it was sent with
+    verdict: asyncio.Task[Verdict]
+
+
+class _Windows:
+    """What a window is transcribed in follows from the windows before it, not from when their verdicts come.
+
+    A window is sent in the language known so far; if another one is decided for it meanwhile, it is sent again.
+    """
+
+    def __init__(self, check: CheckWindow, terms: Terms) -> None:
+        self._check = check
+        self._language = EpisodeLanguage(terms.language)
+        self._room = asyncio.Semaphore(terms.parallel)
+        self._pending: asyncio.Queue[_Sent | BaseException | None] = asyncio.Queue()
+        self._held: deque[_Sent] = deque()  # answered, and waiting for a decision about their language
+        self._tasks: set[asyncio.Task[Verdict]] = set()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> _Windows:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [*self._tasks, *([self._reader] if self._reader else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def run(self, windows: AsyncIterator[Window]) -> AsyncGenerator[tuple[Window, Verdict], None]:
+        """Each window and its verdict, in order."""
+        self._reader = asyncio.create_task(self._read(windows))
+        fault: BaseException | None = None
+        while (item := await self._pending.get()) is not None:
+            if isinstance(item, BaseException):
+                fault = item
+                break
+            try:
+                sent = await self._in(self._language.language, item)
+                detected = Detection.of(await sent.verdict)
+            except Exception as error:
+                fault = error
+                break
+            self._held.append(sent)
+            released = self._language.add(detected)
+            self._room.release()
+            async for answer in self._release(released):
+                yield answer
+        async for answer in self._release(self._language.finish()):
+            yield answer
+        if fault is not None:
+            raise fault
+
+    async def _read(self, windows: AsyncIterator[Window]) -> None:
+        end: BaseException | None = None
+        try:
+            await self._room.acquire()
+            async for window in windows:
+                self._pending.put_nowait(self._send(window, self._language.language))
+                await self._room.acquire()
+        except Exception as error:
+            end = error
+        self._pending.put_nowait(end)
+
+    async def _release(self, languages: list[str]) -> AsyncIterator[tuple[Window, Verdict]]:
+        # all are sent before the first is waited for
+        for sent in [await self._in(language, self._held.popleft()) for language in languages]:
+            yield sent.window, await sent.verdict
+
+    async def _in(self, language: str, sent: _Sent) -> _Sent:
+        """The window as transcribed in `language`: what was sent, where that is the same."""
+        verdict = await sent.verdict
+        actual = sent.language or verdict.detected_language
+        wanted = language or verdict.detected_language
+        if actual == wanted or not (verdict.coverage.speech_s or verdict.segments):
+            return sent
+        return self._send(sent.window, language)
+
+    def _send(self, window: Window, language: str) -> _Sent:
+        task = asyncio.ensure_future(self._check(window.wav, language))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return _Sent(window, language, task)

@@ -1,0 +1,152 @@
+"""Which window goes to the models next.
+
+Windows in flight are few, so that what waits can still be put in order: somebody who waits for a clip comes before an
+episode, and an episode before a back catalogue. Scans of one priority take turns, a window each, however many windows
+each could send. A lower priority is never starved: every `YIELD_EVERY`th turn that it waits through is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import IntEnum
+
+from aircheck.gateway.errors import OverloadedError
+
+YIELD_EVERY = 8
+RATE_OVER_S = 30.0  # how far back finished windows count for the estimate of a wait
+FEWEST_FOR_A_RATE = 4
+
+
+class Priority(IntEnum):
+    """Lower comes first."""
+
+    INTERACTIVE = 0
+    NORMAL = 1
+    BULK = 2
+
+
+class Turns:
+    """A scan's place among the others; made by `WindowScheduler.join`."""
+
+    def __init__(self, scheduler: WindowScheduler, priority: Priority):
+        self._scheduler, self.priority = scheduler, priority
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def window(self) -> AsyncIterator[None]:
+        """Waits for this scan's turn, and holds one window in flight while the block runs."""
+        await self._scheduler.acquire(self)
+        begun_s = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            self._scheduler.release(self.priority, None)
+            raise
+        else:
+            self._scheduler.release(self.priority, begun_s)
+
+
+class WindowScheduler:
+    """For use on one event loop."""
+
+    def __init__(self, max_in_flight: int, kept_free: int = 1):
+        """max_in_flight : windows at the models at a time
+        kept_free : of these, how many only INTERACTIVE may take, so that a clip waits for no episode's window
+        """
+        if not 0 <= kept_free < max_in_flight:
+            raise ValueError(f"of {max_in_flight} windows in flight, {kept_free} cannot be kept free")
+        self._max_in_flight, self._kept_free = max_in_flight, kept_free
+        self._in_flight = 0
+        self._queues: dict[Priority, deque[Turns]] = {priority: deque() for priority in Priority}
+        self._passed_over = dict.fromkeys(Priority, 0)
+        self._finished_at_s: deque[float] = deque()
+
+    def join(self, priority: Priority) -> Turns:
+        """A place for one scan."""
+        return Turns(self, priority)
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    def waiting(self, up_to: Priority = Priority.BULK) -> int:
+        """Windows that wait, of `up_to` and all priorities before it."""
+        return sum(len(turns.waiting) for priority in Priority if priority <= up_to for turns in self._queues[priority])
+
+    def expected_wait_s(self, priority: Priority) -> float:
+        """How long a window that came now would wait, by the rate of late; 0 while that is not known."""
+        now_s = time.monotonic()
+        self._forget(now_s)
+        if len(self._finished_at_s) < FEWEST_FOR_A_RATE or self._has_room(priority):
+            return 0.0
+        took_s = now_s - self._finished_at_s[0]
+        return (self.waiting(priority) + 1) * took_s / len(self._finished_at_s)
+
+    def refuse_late(self, priority: Priority, within_s: float) -> None:
+        """Raises OverloadedError when a window that came now would not be begun within `within_s`."""
+        expected_s = self.expected_wait_s(priority)
+        if expected_s > within_s:
+            raise OverloadedError(
+                f"{self.waiting(priority)} windows wait, about {expected_s:.0f} s of work", expected_s - within_s / 2
+            )
+
+    async def acquire(self, turns: Turns) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turns.waiting.append(turn)
+        if len(turns.waiting) == 1:
+            self._queues[turns.priority].append(turns)
+        self._grant()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was granted in the same moment
+                self.release(turns.priority, None)
+            else:
+                self._leave(turns, turn)
+            raise
+
+    def release(self, priority: Priority, begun_s: float | None) -> None:
+        """A window is no longer in flight. `begun_s`: when it began, if it was answered."""
+        self._in_flight -= 1
+        if begun_s is not None:
+            self._finished_at_s.append(time.monotonic())
+        self._grant()
+
+    def _leave(self, turns: Turns, turn: asyncio.Future[None]) -> None:
+        if turn in turns.waiting:
+            turns.waiting.remove(turn)
+        if not turns.waiting and turns in self._queues[turns.priority]:
+            self._queues[turns.priority].remove(turns)
+
+    def _has_room(self, priority: Priority) -> bool:
+        kept_free = 0 if priority is Priority.INTERACTIVE else self._kept_free
+        return self._in_flight < self._max_in_flight - kept_free
+
+    def _grant(self) -> None:
+        while (priority := self._next()) is not None:
+            queue = self._queues[priority]
+            turns = queue.popleft()
+            turn = turns.waiting.popleft()
+            if turns.waiting:
+                queue.append(turns)
+            if turn.done():  # cancelled, and not yet taken out
+                continue
+            self._in_flight += 1
+            turn.set_result(None)
+
+    def _next(self) -> Priority | None:
+        able = [priority for priority in Priority if self._queues[priority] and self._has_room(priority)]
+        if not able:
+            return None
+        chosen = next((priority for priority in able[1:] if self._passed_over[priority] >= YIELD_EVERY - 1), able[0])
+        for priority in able:
+            self._passed_over[priority] = 0 if priority is chosen else self._passed_over[priority] + 1
+        return chosen
+
+    def _forget(self, now_s: float) -> None:
+        while self._finished_at_s and self._finished_at_s[0] < now_s - RATE_OVER_S:
+            self._finished_at_s.popleft()
