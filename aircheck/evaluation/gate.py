@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import get_args
 
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from aircheck.evaluation.public_data import Kind
+from aircheck.yaml_files import YamlFile, YamlFileError
 
 _MIN_ITEMS = 10  # of a part that a `*` stands for
 
@@ -68,25 +68,16 @@ class Outcome:
 def read(path: Path, kind: str) -> dict[str, Bound]:
     """The bounds in a gate file, or in its part for this kind of data (`text:`, `sounds:`, …). Raises GateError."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise GateError(f"{path}: the gate file cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise GateError(f"{path}: not valid YAML: {error}") from None
-    parted = isinstance(content, dict) and any(name in content for name in get_args(Kind))
-    own = content.get(kind) if parted else content
-    if not isinstance(own, dict) or not own:
-        raise GateError(f"{path}: holds no bounds for {kind}; write lines such as `wer: {{max: 0.2}}`")
-    bounds = {}
-    for name, given in own.items():
-        try:
-            bounds[str(name)] = Bound.model_validate(given)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            fault = first["ctx"]["error"] if first["type"] == "value_error" else first["msg"]
-            where = ".".join([str(name), *map(str, first["loc"])])
-            raise GateError(f"{path}: {where}: {fault}; a bound is `{{min: 0.8}}`, `{{max: 0.2}}` or both") from None
-    return bounds
+        file = YamlFile.read(path)
+    except YamlFileError as error:
+        raise GateError(f"gate file {error}") from None
+    parted = isinstance(file.content, dict) and any(name in file.content for name in get_args(Kind))
+    if not (file.content.get(kind) if parted else file.content):
+        raise GateError(f"gate file {path}: holds no bounds for {kind}; write lines such as `wer: {{max: 0.2}}`")
+    try:
+        return file.checked(dict[str, Bound], kind if parted else None)
+    except YamlFileError as error:
+        raise GateError(f"gate file {error}; a bound is `{{min: 0.8}}`, `{{max: 0.2}}` or both") from None
 
 
 def check(figures: pd.DataFrame, bounds: Mapping[str, Bound]) -> list[Outcome]:

@@ -8,23 +8,21 @@ a finding more or less severe where something else is found beside it. docs/poli
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from aircheck.policy.compositions import Composition, Compositions
 from aircheck.policy.conditions import Strict, When, reject_unknown
 from aircheck.policy.errors import PolicyError, UnknownPackError
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category, Event
-from aircheck.yaml_files import parse
+from aircheck.yaml_files import YamlFile, YamlFileError
 from aircheck_client.schema import Action, Context, Segment, Severity
 
 Threshold = Annotated[float, Field(strict=True, gt=0.0, le=1.0)]
@@ -258,41 +256,14 @@ def load_pack(path: Path) -> PolicyPack:
             not named after its pack.
     """
     try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path}: cannot read the policy pack: {error}") from error
-    try:
-        data = parse(text)
-    except yaml.YAMLError as error:
-        raise PolicyError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise PolicyError(
-            f"{path}: holds {type(data).__name__}, not a mapping; a pack starts with name, version and description"
-        )
-    try:
-        pack = PolicyPack.model_validate(data)
-    except ValidationError as error:
-        faults = "\n  ".join(_fault(details) for details in error.errors())
-        raise PolicyError(f"{path}: not a valid policy pack:\n  {faults}") from error
+        file = YamlFile.read(path)
+        pack = file.checked(PolicyPack)
+    except YamlFileError as error:
+        raise PolicyError(f"policy pack {error}") from None
     if path.stem != pack.name:
-        raise PolicyError(f"{path}: name: {pack.name!r} differs from the file's name; rename one of them")
-    pack._sha256 = hashlib.sha256(content).hexdigest()
+        raise PolicyError(f"policy pack {path}: name: {pack.name!r} differs from the file's name; rename one of them")
+    pack._sha256 = file.sha256
     return pack
-
-
-def _fault(details: Any) -> str:
-    """One pydantic error as `key.path[0]: what is wrong, got …`."""
-    where = ""
-    for part in details["loc"]:
-        where += f"[{part}]" if isinstance(part, int) else f".{part}"
-    where = where.lstrip(".") or "the pack"
-    if details["type"] == "missing":
-        return f"{where}: is missing; add it"
-    if details["type"] == "value_error":
-        return f"{where}: {details['ctx']['error']}"
-    hint = "; quote it" if details["type"] == "string_type" and not isinstance(details["input"], list | dict) else ""
-    return f"{where}: {details['msg']}, got {details['input']!r:.80}{hint}"
 
 
 class PackLibrary:

@@ -62,7 +62,7 @@ def test_public_lines_are_measured_against_a_gate_and_not_scored_again(data, tmp
         (("--url", "127.0.0.1:1"), "no server is ready at 127.0.0.1:1"),
         (("--url", "127.0.0.1:1", "--whisper", "turbo"), "leave out --whisper, or --url"),
         (("--market", "sweden"), "--market 'sweden'"),
-        (("--gate", "none.yaml"), "none.yaml: the gate file cannot be read"),
+        (("--gate", "none.yaml"), "gate file none.yaml: cannot be read"),
         (("--markdown", "none.md"), "none.md: cannot be read"),
         (("--pack", "nobodys"), "no policy pack 'nobodys'"),
     ],

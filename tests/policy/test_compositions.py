@@ -210,5 +210,5 @@ def test_a_faulty_rule_is_refused_by_file_and_key(tmp_path: Path, rule: dict[str
     data["compositions"] = [{"why": "so", "finding": "scream", "beside": "violence_threat", "within_s": 3.0} | rule]
     path = tmp_path / "default.yaml"
     path.write_text(yaml.safe_dump(data))
-    with pytest.raises(PolicyError, match=rf"default.yaml.*\n.*compositions\[0\].*{named}"):
+    with pytest.raises(PolicyError, match=rf"default.yaml.*compositions\[0\].*{named}"):
         load_pack(path)

@@ -339,10 +339,10 @@ def test_a_file_that_is_not_a_plain_mapping_is_refused(tmp_path: Path, text: str
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match=r"gone\.yaml: cannot read"):
+    with pytest.raises(PolicyError, match=r"gone\.yaml: cannot be read"):
         load_pack(tmp_path / "gone.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9t\xe9")
-    with pytest.raises(PolicyError, match=r"latin\.yaml: cannot read"):
+    with pytest.raises(PolicyError, match=r"latin\.yaml: cannot be read"):
         load_pack(tmp_path / "latin.yaml")
 
 

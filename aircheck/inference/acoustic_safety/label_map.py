@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from aircheck.inference.acoustic_safety.errors import LabelMapError
 from aircheck.inference.acoustic_safety.events import EVENTS
-from aircheck.yaml_files import parse
+from aircheck.yaml_files import YamlFile, YamlFileError
 
 
 class LabelMap(BaseModel):
@@ -56,16 +55,9 @@ class LabelMap(BaseModel):
     def load(cls, path: Path) -> LabelMap:
         """Raises `LabelMapError` naming the file and the field."""
         try:
-            content = parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise LabelMapError(f"{path}: cannot read the label map ({error})") from error
-        except yaml.YAMLError as error:
-            raise LabelMapError(f"{path}: not YAML ({error})") from error
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            problems = "; ".join(_problem(details) for details in error.errors(include_url=False))
-            raise LabelMapError(f"{path}: {problems}") from error
+            return YamlFile.read(path).checked(cls)
+        except YamlFileError as error:
+            raise LabelMapError(f"label map {error}") from None
 
     def columns(self, id2label: Mapping[int, str], checkpoint: str) -> dict[str, list[int]]:
         """For each of our events, in our order, its outputs. Raises `LabelMapError` for an unknown label."""
@@ -85,11 +77,3 @@ class LabelMap(BaseModel):
             for event in EVENTS
             if event in self.events
         }
-
-
-def _problem(details: Any) -> str:
-    """One of pydantic's errors, with where it is and what YAML read there."""
-    where = ".".join(map(str, details["loc"])) or "file"
-    if details["type"] == "string_type":
-        return f"{where}: YAML reads {details['input']!r} not as text; put it in quotes"
-    return f"{where}: {details['msg']}"

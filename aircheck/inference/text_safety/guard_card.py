@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from aircheck.inference.text_safety.errors import LabelMapError
+from aircheck.inference.text_safety.card import Card
 from aircheck.policy.taxonomy import TAXONOMY, Category
-from aircheck.yaml_files import parse
 
 PASSAGE, DEFINITION, TITLE = "{passage}", "{definition}", "{title}"
 VERDICT, CATEGORY = "{verdict}", "{category}"
 
 
-class GuardCard(BaseModel):
+class GuardCard(Card):
     """A guard card, as the files `guard_*.yaml` in `server_config/labels/` spell it.
 
     The prompt is the checkpoint's own chat template around `message`. The guard would go on with `answer`; where
@@ -25,13 +22,8 @@ class GuardCard(BaseModel):
     category itself (`categories`), or is asked once for each (`questions`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["guard"]
     source: str = Field(pattern=r"^https://", description="where the guard's makers document the format")
-    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
-        default=(), description="ISO 639-1 codes of the languages that the guard covers; empty for any"
-    )
     max_tokens: int = Field(ge=16, le=32768, description="longest prompt, answer included")
     message: str = Field(default=PASSAGE, description="what the user says, with {passage}, {title} and {definition}")
     content_parts: bool = Field(default=False, description="the chat template wants content as a list of parts")
@@ -48,8 +40,6 @@ class GuardCard(BaseModel):
         default_factory=dict, description="categories to ask for one by one, and what `arguments` each adds"
     )
 
-    _called: str = PrivateAttr("the guard card")
-
     @model_validator(mode="after")
     def _fits_together(self) -> GuardCard:
         if bool(self.categories) == bool(self.questions):
@@ -64,27 +54,6 @@ class GuardCard(BaseModel):
         if not (max(self.verdicts.values()) == 1.0 and min(self.verdicts.values()) == 0.0):
             raise ValueError("verdicts must hold one that is harmful (1.0) and one that is not (0.0)")
         return self
-
-    @classmethod
-    def read(cls, path: Path) -> GuardCard:
-        """The card at `path`. Raises LabelMapError that names the file and the fault."""
-        try:
-            card = cls.model_validate(parse(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise LabelMapError(f"guard card {path}: cannot be read as YAML: {error}") from None
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
-                for fault in error.errors(include_url=False)
-            )
-            raise LabelMapError(f"guard card {path}: {faults}") from None
-        card._called = f"guard card {path}"
-        return card
-
-    @property
-    def called(self) -> str:
-        """The card by its file, for messages."""
-        return self._called
 
     @property
     def asked(self) -> tuple[Category | None, ...]:
@@ -106,15 +75,6 @@ class GuardCard(BaseModel):
         """The message, {passage} still in it, and the chat template's arguments."""
         arguments = {**self.arguments, **(self.questions[category] if category else {})}
         return _filled(self.message, category), _filled(arguments, category)
-
-
-def is_guard_card(path: Path) -> bool:
-    """Whether a file for `text_labels` is a guard card rather than a label map. Unreadable files are neither."""
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    return isinstance(content, Mapping) and content.get("kind") == "guard"
 
 
 def _filled(value: Any, category: Category | None) -> Any:

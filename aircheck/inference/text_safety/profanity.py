@@ -24,11 +24,10 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from aircheck.inference.text_safety.errors import ProfanityListError
-from aircheck.yaml_files import parse
+from aircheck.yaml_files import YamlFile, YamlFileError
 from aircheck_client.schema import ModelVersion
 
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'"})
@@ -212,14 +211,12 @@ class Profanity:
 
 def _read(path: Path) -> WordList:
     try:
-        return WordList(_File.model_validate(parse(path.read_text(encoding="utf-8"))))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the list"
-        raise ProfanityListError(
-            f"word list {path}: {where}: {first['msg']}; quote what YAML reads otherwise"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        file = YamlFile.read(path).checked(_File)
+    except YamlFileError as error:
+        raise ProfanityListError(f"word list {error}") from None
+    try:
+        return WordList(file)
+    except ValueError as error:
         raise ProfanityListError(f"word list {path}: {error}") from None
 
 

@@ -15,11 +15,12 @@ from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.guard import GuardTextClassifier
-from aircheck.inference.text_safety.guard_card import GuardCard, is_guard_card
+from aircheck.inference.text_safety.guard_card import GuardCard
 from aircheck.inference.text_safety.labels import LabelMap
 from aircheck.inference.text_safety.profanity import Profanity
 from aircheck.inference.text_safety.sentences import Sentence, in_context, sentences
 from aircheck.policy.taxonomy import Category
+from aircheck.yaml_files import YamlFile, YamlFileError
 from aircheck_client.schema import Attribution, Segment, SentenceScores, TextFindings, Transcript
 
 MAX_SEGMENTS = 1000
@@ -46,9 +47,20 @@ def load(name: str, label_map: Path | None, device: torch.device) -> TextClassif
             f"text classifier '{name}' needs a label map from its labels to our categories; set text_labels to a file "
             "like server_config/labels/text_toxic_bert.yaml or, for a guard model, guard_qwen3guard.yaml"
         )
-    if is_guard_card(label_map):
-        return GuardTextClassifier(name, GuardCard.read(label_map), device)
-    return CheckpointTextClassifier(name, LabelMap.read(label_map), device)
+    card = read_card(label_map)
+    if isinstance(card, GuardCard):
+        return GuardTextClassifier(name, card, device)
+    return CheckpointTextClassifier(name, card, device)
+
+
+def read_card(path: Path) -> LabelMap | GuardCard:
+    """What a file for `text_labels` holds: with `kind: guard` a guard card, else a label map. Raises LabelMapError."""
+    try:
+        file = YamlFile.read(path)
+    except YamlFileError as error:
+        raise LabelMapError(str(error)) from None
+    is_guard = isinstance(file.content, dict) and file.content.get("kind") == "guard"
+    return GuardCard.of(file) if is_guard else LabelMap.of(file)
 
 
 def parse_transcript(json: str | bytes) -> Transcript:

@@ -144,7 +144,7 @@ def test_a_label_the_checkpoint_lacks_is_an_error_that_names_it_and_the_file(wav
         ({"events": {"siren": []}}, "siren"),
         ({"events": {"siren": ["Boom", "Boom"]}}, "'Boom' stands under siren and siren; keep one"),
         ({"events": {"siren": ["Boom"], "explosion": ["Boom"]}}, "'Boom' stands under explosion and siren; keep one"),
-        ({"events": {"siren": [False]}}, "False.*quotes"),
+        ({"events": {"siren": [False]}}, "False.*quote it"),
         ({"activation": "tanh"}, "activation"),
         ({"hop_s": 2.0}, "hop_s"),
         ({"window_s": 0.2}, "window_s"),
@@ -165,7 +165,7 @@ def test_a_missing_label_map_or_broken_yaml_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LabelMapError, match=r"nowhere\.yaml"):
         LabelMap.load(tmp_path / "nowhere.yaml")
     (tmp_path / "broken.yaml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(LabelMapError, match="not YAML"):
+    with pytest.raises(LabelMapError, match="not valid YAML"):
         LabelMap.load(tmp_path / "broken.yaml")
     (tmp_path / "twice.yaml").write_text("activation: sigmoid\nevents:\n  siren: [A]\n  siren: [B]\n", encoding="utf-8")
     with pytest.raises(LabelMapError, match=r"twice\.yaml.*'siren' of line 3 is repeated in line 4; keep one"):

@@ -14,8 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
 from aircheck.inference.text_safety.guard import GuardTextClassifier
-from aircheck.inference.text_safety.guard_card import GuardCard
-from aircheck.inference.text_safety.service import load
+from aircheck.inference.text_safety.service import load, read_card
 from aircheck.policy.taxonomy import TAXONOMY, Category
 from aircheck.settings import ROOT
 from support.guards import KINDS, SPECIAL, save_guard
@@ -68,7 +67,7 @@ def named(row: np.ndarray) -> dict[str, float]:
 
 
 def test_scores_of_a_guard_that_names_a_category_are_transformers_own(guards: dict[str, Path]) -> None:
-    card = GuardCard.read(OF_KIND["qwen3"])
+    card = read_card(OF_KIND["qwen3"])
     plain = Plain(guards["qwen3"])
     scores = load(str(guards["qwen3"]), OF_KIND["qwen3"], CPU).score(TEXTS)
     for row, text in zip(scores, TEXTS, strict=True):
@@ -92,7 +91,7 @@ def test_scores_of_a_guard_that_names_a_category_are_transformers_own(guards: di
 def test_scores_of_a_guard_that_is_asked_for_each_category_are_transformers_own(
     guards: dict[str, Path], kind: str
 ) -> None:
-    card = GuardCard.read(OF_KIND[kind])
+    card = read_card(OF_KIND[kind])
     plain = Plain(guards[kind])
     scores = load(str(guards[kind]), OF_KIND[kind], CPU).score(TEXTS)
     for row, text in zip(scores, TEXTS, strict=True):
@@ -123,7 +122,7 @@ def test_every_shipped_card_reads_a_checkpoint(card: Path, guards: dict[str, Pat
     scores = load(str(guards["llama"]), card, CPU).score(TEXTS)
     assert scores.shape == (len(TEXTS), len(Category))
     assert ((scores >= 0) & (scores <= 1)).all()
-    scored = set(GuardCard.read(card).questions) | set(GuardCard.read(card).categories.values()) - {None}
+    scored = set(read_card(card).questions) | set(read_card(card).categories.values()) - {None}
     assert {name for name, column in zip(Category, scores.T, strict=True) if column.any()} == scored
 
 
@@ -136,7 +135,7 @@ def test_scores_do_not_depend_on_the_batch(guards: dict[str, Path], kind: str) -
 
 
 def test_a_question_tells_the_guard_what_the_category_means() -> None:
-    card = GuardCard.read(OF_KIND["gemma2"])
+    card = read_card(OF_KIND["gemma2"])
     guideline = card.question(Category.HATE)[1]["guideline"]
     assert TAXONOMY[Category.HATE].definition[1:].rstrip(".") in guideline
     assert "{" not in guideline

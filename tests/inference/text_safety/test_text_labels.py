@@ -7,6 +7,7 @@ import pytest
 
 from aircheck.inference.text_safety.errors import LabelMapError
 from aircheck.inference.text_safety.labels import LabelMap, to_categories
+from aircheck.inference.text_safety.service import read_card
 from aircheck.policy.taxonomy import Category
 from aircheck.settings import ROOT
 
@@ -19,7 +20,7 @@ def write(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "server_config" / "labels").glob("text_*.yaml")), ids=lambda p: p.name)
 def test_shipped_label_maps_are_valid(path: Path) -> None:
-    assert LabelMap.read(path).labels
+    assert read_card(path).labels
 
 
 def test_several_labels_of_one_category_give_their_highest_score() -> None:
@@ -51,12 +52,18 @@ def test_a_label_that_the_checkpoint_lacks_is_named() -> None:
     ("text", "named"),
     [
         ("activation: sigmoid\nmax_tokens: 64\nlabels: {toxic: rudeness}", "labels.toxic.*rudeness"),
-        ("activation: sigmoid\nmax_tokens: 64\nlabels: {toxic: rudeness}", "labels.yaml.*toxic.*one of hate,.*or null"),
+        (
+            "activation: sigmoid\nmax_tokens: 64\nlabels: {toxic: rudeness}",
+            "labels.yaml: labels.toxic: .*'hate', 'harassment'.*got 'rudeness'",
+        ),
         (
             "activation: sigmoid\nmax_tokens: 64\nlabels:\n  toxic: hate\n  spam: null\n  toxic: profanity",
             "labels.yaml.*'toxic' of line 4 is repeated in line 6; keep one",
         ),
-        ("activation: sigmoid\nmax_tokens: 64\nlabels: {no: hate}", "labels.yaml.*label False.*quotes"),
+        (
+            "activation: sigmoid\nmax_tokens: 64\nlabels: {no: hate}",
+            "labels.yaml: labels: .*valid string, got False; quote it",
+        ),
         ("activation: tanh\nmax_tokens: 64\nlabels: {toxic: hate}", "activation.*tanh"),
         ("activation: sigmoid\nlabels: {toxic: hate}", "max_tokens"),
         ("activation: sigmoid\nmax_tokens: 64\nlabels: {}", "labels"),
@@ -67,9 +74,9 @@ def test_a_label_that_the_checkpoint_lacks_is_named() -> None:
 )
 def test_a_faulty_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(LabelMapError, match=named):
-        LabelMap.read(write(tmp_path, text))
+        read_card(write(tmp_path, text))
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(LabelMapError, match=r"absent.yaml"):
-        LabelMap.read(tmp_path / "absent.yaml")
+        read_card(tmp_path / "absent.yaml")
