@@ -11,6 +11,8 @@ from transformers import (
     Gemma2ForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
+    Llama4Config,
+    Llama4ForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -20,15 +22,16 @@ from transformers import (
 
 SPECIAL = ["<pad>", "<|start|>", "<|end|>"]
 TEMPLATE = (
-    "<|start|>{{ messages[0].role }}\n{{ guideline or guardian_config or '' }}\n{{ messages[0].content }}<|end|>\n"
+    "<|start|>{{ messages[0].role }}\n{{ guideline or guardian_config or '' }}\n"
+    "{{ messages[0].content if messages[0].content is string else messages[0].content[0].text }}<|end|>\n"
     "<|start|>assistant{{ '\n' }}"  # jinja drops a line break at the very end
 )
 _CORPUS = (
     "i you we they will not love hate the dog cat rain house and to of in it is yes no Yes No safe unsafe Safe Unsafe "
     "Controversial Safety Categories Violent Non-violent Sexual PII Suicide Unethical Politically Copyright Jailbreak "
     "None User Violence Criminal Guns Controlled Hate Harassment Threat Profanity Needs Other Manipulation Fraud "
-    "Malware High Political Unauthorized Task message user assistant content shall prompt <score> <think> S 1 2 3 4 5 "
-    "6 7 8 9 10 11 12 13 14"
+    "Malware High Political Unauthorized Illegal Immoral Task message user assistant content shall prompt <score> "
+    "<think> S 1 2 3 4 5 6 7 8 9 10 11 12 13 14"
 ).split()
 
 KINDS = {
@@ -36,8 +39,28 @@ KINDS = {
     "llama": (LlamaConfig, LlamaForCausalLM, {}),
     "gemma2": (Gemma2Config, Gemma2ForCausalLM, {"head_dim": 8, "sliding_window": 64}),
     "granite": (GraniteConfig, GraniteForCausalLM, {"logits_scaling": 2.0}),
+    "llama4": (Llama4Config, Llama4ForConditionalGeneration, {"head_dim": 8}),
 }
-"""The classes of Qwen3Guard, of Llama Guard and Nemotron, of ShieldGemma, and of Granite Guardian."""
+"""The classes of Qwen3Guard, of Llama Guard 3 and Nemotron, of ShieldGemma, of Granite Guardian, of Llama Guard 4."""
+
+_LLAMA_4 = {  # dense, and with a null of its makers'
+    "intermediate_size_mlp": 64,
+    "moe_layers": [],
+    "num_local_experts": 1,
+    "attention_chunk_size": None,
+    "num_hidden_layers": 4,  # the fourth has no rotary positions
+}
+_VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "image_size": 28,
+    "patch_size": 14,
+    "projector_input_dim": 32,
+    "projector_output_dim": 32,
+    "vision_output_dim": 32,
+}
 
 
 def save_guard(folder: Path, kind: str, template: str | None = TEMPLATE) -> Path:
@@ -45,20 +68,24 @@ def save_guard(folder: Path, kind: str, template: str | None = TEMPLATE) -> Path
     config_class, model_class, extra = KINDS[kind]
     tokenizer = _tokenizer(template)
     torch.manual_seed(0)
-    config = config_class(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        initializer_range=0.5,  # so that outputs differ visibly between texts
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "initializer_range": 0.5,  # so that outputs differ visibly between texts
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
         **extra,
-    )
+    }
+    if kind == "llama4":
+        config = config_class(text_config=text | _LLAMA_4, vision_config=_VISION)
+    else:
+        config = config_class(**text)
     model_class(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

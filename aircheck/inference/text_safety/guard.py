@@ -53,6 +53,9 @@ class GuardTextClassifier:
             raise CheckpointError(
                 f"guard '{checkpoint}': it has no chat template; save it beside the model as chat_template.jinja"
             )
+        if getattr(model.config, "attention_chunk_size", 0) is None:
+            # Llama Guard 4's config.json has null, for one chunk; transformers fails at it (PurpleLlama, issue 119)
+            model.config.attention_chunk_size = card.max_tokens
         self._model = model.to(device)
         self._device = device
         self._card = card

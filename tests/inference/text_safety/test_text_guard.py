@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Llama4ForConditionalGeneration
 
 from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
 from aircheck.inference.text_safety.guard import GuardTextClassifier
@@ -27,6 +27,7 @@ OF_KIND = {
     "llama": LABELS / "guard_llama_guard_3.yaml",
     "gemma2": LABELS / "guard_shieldgemma.yaml",
     "granite": LABELS / "guard_granite_guardian.yaml",
+    "llama4": LABELS / "guard_llama_guard_4.yaml",
 }
 TEXTS = ["i will not love the rain", "you", "they hate the dog and the cat in the house " * 6, "zebra"]
 
@@ -45,9 +46,9 @@ def qwen(guards: dict[str, Path]) -> Any:
 class Plain:
     """A guard asked as its makers' examples do: one text, no padding, all logits."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model_class: Any = AutoModelForCausalLM) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
+        self.model: Any = model_class.from_pretrained(folder).eval()
 
     @torch.inference_mode()
     def chances(self, prompt: str, words: list[str]) -> list[float]:
@@ -103,9 +104,14 @@ def test_scores_of_a_guard_that_is_asked_for_each_category_are_transformers_own(
     assert np.ptp(scores, axis=0).max() > 1e-2
 
 
-def test_the_category_that_a_guard_names_first_has_the_whole_score(guards: dict[str, Path]) -> None:
-    scores = load(str(guards["llama"]), OF_KIND["llama"], CPU).score(TEXTS)
-    plain = Plain(guards["llama"])
+@pytest.mark.parametrize("kind", ["llama", "llama4"])
+def test_the_category_that_a_guard_names_first_has_the_whole_score(guards: dict[str, Path], kind: str) -> None:
+    scores = load(str(guards[kind]), OF_KIND[kind], CPU).score(TEXTS)
+    if kind == "llama":
+        plain = Plain(guards[kind])
+    else:  # as its makers load it: with the vision tower, and with the chunk size that config.json lacks
+        plain = Plain(guards[kind], Llama4ForConditionalGeneration)
+        plain.model.config.text_config.attention_chunk_size = 8192
     codes = [str(code) for code in range(1, 15)]
     leads = 0
     for row, text in zip(scores, TEXTS, strict=True):
