@@ -15,7 +15,7 @@ _SERVER = "Through a server: the committed set, and manifests"
 def evaluate(
     data: Annotated[
         str | None,
-        typer.Argument(help="text, sounds or speech (public data), or a manifest; else the committed set."),
+        typer.Argument(help="text, sounds or speech (public data), judge, or a manifest; else the committed set."),
     ] = None,
     folders: Annotated[list[Path] | None, typer.Argument(help="Folders of the public data.")] = None,
     out: Annotated[
@@ -57,6 +57,12 @@ def evaluate(
     acoustic_labels: Annotated[
         Path | None, typer.Option(rich_help_panel=_MODELS, help="Label map of --acoustic-classifier.")
     ] = None,
+    judge_url: Annotated[
+        str | None, typer.Option(rich_help_panel=_MODELS, help="Policy judge: an OpenAI-compatible API.")
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(rich_help_panel=_MODELS, help="The model to ask at --judge-url.")
+    ] = None,
     url: Annotated[
         str | None, typer.Option(rich_help_panel=_SERVER, help="HOST:PORT; unless given, a server is started.")
     ] = None,
@@ -89,6 +95,10 @@ def evaluate(
         aircheck evaluate sounds DATA/sounds DATA/speech
         aircheck evaluate speech DATA/speech --whisper turbo
 
+    Whether a policy judge follows the policy that it is given:
+
+        aircheck evaluate judge --judge-url http://127.0.0.1:8100/v1 --judge-model openai/gpt-oss-safeguard-20b
+
     Your own catalogue, with your own checkpoints:
 
         aircheck evaluate catalogue/manifest.jsonl --text-classifier ./mine --text-labels mine.yaml
@@ -104,6 +114,8 @@ def evaluate(
         "text_labels": text_labels,
         "acoustic_classifier": acoustic_classifier,
         "acoustic_labels": acoustic_labels,
+        "judge_url": judge_url,
+        "judge_model": judge_model,
     }
     options = Options(
         data=data,

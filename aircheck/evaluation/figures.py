@@ -44,9 +44,14 @@ class _Row:
     part: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        where = [f"{self.by}={self.part}" if self.by else "", self.target, self.figure]
-        fields = {name: getattr(self, name) for name in ("by", "part", "target", "figure")}
-        return {"name": ".".join(part for part in where if part), **fields, **asdict(self.found)}
+        return row(self.figure, self.found, self.target, self.by, self.part)
+
+
+def row(figure: str, found: Figure, target: str = "", by: str = "", part: str = "") -> dict[str, object]:
+    """A row of the data frame, with the figure's name."""
+    where = [f"{by}={part}" if by else "", target, figure]
+    fields = {"name": ".".join(filter(None, where)), "by": by, "part": part, "target": target, "figure": figure}
+    return fields | asdict(found)
 
 
 def figures(table: Table, languages: Collection[str] = (), n_errors: int = 0) -> pd.DataFrame:

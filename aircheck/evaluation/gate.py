@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from aircheck.evaluation.public_data import Kind
+from aircheck.evaluation.items import Kind
 from aircheck.yaml_files import YamlFile, YamlFileError
 
 _MIN_ITEMS = 10  # of a part that a `*` stands for
@@ -71,7 +70,7 @@ def read(path: Path, kind: str) -> dict[str, Bound]:
         file = YamlFile.read(path)
     except YamlFileError as error:
         raise GateError(f"gate file {error}") from None
-    parted = isinstance(file.content, dict) and any(name in file.content for name in get_args(Kind))
+    parted = isinstance(file.content, dict) and any(kind in file.content for kind in Kind)
     if not (file.content.get(kind) if parted else file.content):
         raise GateError(f"gate file {path}: holds no bounds for {kind}; write lines such as `wer: {{max: 0.2}}`")
     try:

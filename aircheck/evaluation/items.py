@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,16 @@ CATEGORIES: tuple[str, ...] = tuple(Category)
 EVENTS: tuple[str, ...] = tuple(HARM_EVENTS)
 TARGETS: tuple[str, ...] = (*CATEGORIES, *EVENTS)
 """What a truth may be about: the categories of speech, then the harmful sounds."""
+
+
+class Kind(StrEnum):
+    """What is measured by one model alone: three forms of public data, and the policy judge's obedience."""
+
+    TEXT = "text"
+    SOUNDS = "sounds"
+    SPEECH = "speech"
+    JUDGE = "judge"
+
 
 COMMITTED_SET = ROOT / "samples" / "quality" / "manifest.jsonl"
 """This project's own small set, which `aircheck evaluate` takes when it is given no data."""

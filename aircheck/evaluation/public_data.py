@@ -14,13 +14,12 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE
 
-from aircheck.evaluation.items import EVENTS, TARGETS, DataError, Item
+from aircheck.evaluation.items import EVENTS, TARGETS, DataError, Item, Kind
 
-Kind = Literal["text", "sounds", "speech"]
 WINDOW_S = 30.0  # of ordinary talk, as its data sets are cut
 TALK = "talk"
 _WITH_GROUPS = ("hatecheck", "multilingual_hatecheck", "toxigen")  # whose `kind` ends with the group that is targeted
@@ -37,7 +36,7 @@ def read(kind: Kind, folders: tuple[Path, ...], use: str, sources: tuple[str, ..
     Raises:
         DataError: a file cannot be read or a line lacks a field, or nothing is left to measure.
     """
-    reader = {"text": _text, "sounds": _sounds, "speech": _speech}[kind]
+    reader = {Kind.TEXT: _text, Kind.SOUNDS: _sounds, Kind.SPEECH: _speech}[kind]
     found = [
         item
         for folder in folders

@@ -21,7 +21,7 @@ _TALK = ["flagged_per_hour", "flagged_per_hour_beside_profanity", "blocked_per_h
 _OF_TARGETS = ["precision", "recall", "false_positive_rate", "auc", "average_precision", "recall_at_5pct_fpr"]
 _OF_TARGETS += ["calibration_error"]
 _OF_PARTS = ["hate.auc", "hate.recall_at_5pct_fpr", "recall", "false_alarms", "flagged", "recall_group_gap"]
-_OF_PARTS += ["false_alarms_group_gap", *_TALK, "false_events_per_hour", "wer"]
+_OF_PARTS += ["false_alarms_group_gap", *_TALK, "false_events_per_hour", "wer", "followed"]
 _UNITS = ("auc", "average_precision", "calibration_error", "score_group_gap", "errors")  # no percentages
 METHOD = (
     "Intervals are 95 %: Wilson's for shares, Poisson's for rates an hour, a percentile bootstrap for rankings and "
@@ -32,28 +32,43 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Report:
-    """A run, its figures, and how they stand to a gate and to an earlier run (`before`, values by name)."""
+class Measured:
+    """What a run found.
 
-    title: str
-    command: str
+    Attributes:
+        conditions: what the figures depend on.
+        faults: what could not be scored, and why.
+        figures: a row a figure (`figures.row`).
+        table: of the items, where there are any whose targets are those of the taxonomy.
+    """
+
     conditions: Mapping[str, str]
     faults: Sequence[str]
     figures: pd.DataFrame
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found, and how that stands to a gate and to an earlier run (`before`, values by name)."""
+
+    title: str
+    command: str
+    measured: Measured
     outcomes: Sequence[Outcome]
     before: Mapping[str, float | None] = field(default_factory=dict)
 
     def json(self) -> str:
         """`figures` by name, and everything that says what was measured."""
         fields = ["value", "low", "high", "hits", "of", "n"]
-        rounded = self.figures.set_index("name")[fields].astype(float).round(6)
+        rounded = self.measured.figures.set_index("name")[fields].astype(float).round(6)
         rows = rounded.to_dict("index").items()
         named = {name: {key: None if pd.isna(value) else value for key, value in row.items()} for name, row in rows}
         content = {
             "title": self.title,
             "command": self.command,
-            "conditions": dict(self.conditions),
-            "faults": list(self.faults),
+            "conditions": dict(self.measured.conditions),
+            "faults": list(self.measured.faults),
             "gate": [asdict(one) for one in self.outcomes],
             "figures": named,
         }
@@ -65,25 +80,27 @@ class Report:
         check_markdown(path, self.title)
         head, _, rest = path.read_text(encoding="utf-8").partition(begin)
         tail = rest.partition(end)[2]
-        models = "; ".join(f"{name} {value}" for name, value in self.conditions.items())
+        models = "; ".join(f"{name} {value}" for name, value in self.measured.conditions.items())
         parts = [f"`{self.command}`\n\n{models}."]
         parts += [f"**{title}**\n\n{_markdown_table(table)}" for title, table in self._tables(by_class=False)]
         path.write_text(f"{head}{begin}\n\n" + "\n\n".join(parts) + f"\n\n{end}{tail}", encoding="utf-8")
 
-    def html(self, table: Table) -> str:
+    def html(self) -> str:
         """The page."""
-        facts = [f"<li>{html.escape(f'{name}: {value}')}</li>" for name, value in self.conditions.items()]
+        found, table = self.measured, self.measured.table
+        facts = [f"<li>{html.escape(f'{name}: {value}')}</li>" for name, value in found.conditions.items()]
         parts = [f"<h1>{html.escape(self.title)}</h1>\n<p><code>{html.escape(self.command)}</code></p>"]
         parts.append(f"<ul>{''.join(facts)}</ul>")
         parts += [f"<h2>{html.escape(title)}</h2>{_html_table(own)}" for title, own in self._tables(by_class=True)]
-        charts = [plots.curves(table), plots.bars(self.figures, "language", "auc", "hate")]
-        charts += [plots.bars(self.figures, "language", "wer")]
-        charts += [plots.bars(self.figures, "kind", name) for name in ("false_alarms", "recall", "flagged")]
+        charts = [plots.curves(table) if table else None, plots.bars(found.figures, "language", "auc", "hate")]
+        charts += [plots.bars(found.figures, "language", "wer"), plots.bars(found.figures, "policy", "followed")]
+        charts += [plots.bars(found.figures, "kind", name) for name in ("false_alarms", "recall", "flagged")]
         parts.append(f"<h2>Plots</h2>{''.join(chart for chart in charts if chart)}")
-        parts += [f"<h2>{title}</h2>{_html_table(own)}" for title, own in _mistakes(table)]
-        if self.faults:
+        if table:
+            parts += [f"<h2>{title}</h2>{_html_table(own)}" for title, own in _mistakes(table)]
+        if found.faults:
             parts.append(
-                f"<h2>Not scored</h2><ul>{''.join(f'<li>{html.escape(one)}</li>' for one in self.faults)}</ul>"
+                f"<h2>Not scored</h2><ul>{''.join(f'<li>{html.escape(one)}</li>' for one in found.faults)}</ul>"
             )
         parts.append(f"<h2>How it was measured</h2><p>{METHOD}</p>")
         return _PAGE.format(title=html.escape(self.title), body="\n".join(parts))
@@ -107,16 +124,17 @@ class Report:
             ]
             bounds = pd.DataFrame(rows, columns=["figure", "bound", "before", "measured", "held"])
             yield "Bounds", bounds if self.before else bounds.drop(columns="before")
-        whole = self.figures[self.figures["by"] == ""]
+        figures = self.measured.figures
+        whole = figures[figures["by"] == ""]
         over_all = whole[~whole["target"].isin(TARGETS)]
         cells = [_cell(row) for row in over_all.itertuples()]
         yield "In all", pd.DataFrame({"figure": over_all["name"], "value": cells, "items": over_all["n"]})
         of_targets = whole[whole["target"].isin(TARGETS)]
         if len(of_targets):
             yield "By target", _pivot(of_targets, "target", _OF_TARGETS + _TALK[:1])
-        for by in dict.fromkeys(self.figures["by"]):
+        for by in dict.fromkeys(figures["by"]):
             if by and (by_class or not by.endswith("kind")):
-                own = self.figures[self.figures["by"] == by]
+                own = figures[figures["by"] == by]
                 labels = (own["target"] + "." + own["figure"]).str.lstrip(".")
                 yield f"By {by}", _pivot(own.assign(figure=labels), "part", _OF_PARTS)
 

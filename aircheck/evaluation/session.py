@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
@@ -20,10 +20,10 @@ from rich.table import Table as Grid
 
 from aircheck.commands.serve import LogPrinter, stop_on_sigterm
 from aircheck.evaluation import gate as gates
-from aircheck.evaluation import manifest, public_data, table, through_models
+from aircheck.evaluation import manifest, public_data, steerability, table, through_models
 from aircheck.evaluation.figures import figures
-from aircheck.evaluation.items import COMMITTED_SET, DataError, Item, Result
-from aircheck.evaluation.report import Report, check_markdown, read_values
+from aircheck.evaluation.items import COMMITTED_SET, DataError, Item, Kind, Result
+from aircheck.evaluation.report import Measured, Report, check_markdown, read_values
 from aircheck.evaluation.results import ResultLog
 from aircheck.evaluation.through_models import Scorer
 from aircheck.evaluation.through_server import ItemError, ServerGoneError, ServerScorer
@@ -32,6 +32,7 @@ from aircheck.inference.acoustic_safety.errors import LabelMapError as AcousticL
 from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
 from aircheck.inference.whisper.weights.checkpoint import CheckpointError as WhisperCheckpointError
 from aircheck.policy.errors import PolicyError
+from aircheck.policy.judge_endpoint import judge_of
 from aircheck.policy.packs import PolicyPack, load_pack
 from aircheck.server import Server
 from aircheck.settings import Settings, SettingsError
@@ -44,6 +45,14 @@ PAGE, NUMBERS = "report.html", "report.json"
 _LOAD_ERRORS = (
     AcousticError, AcousticLabelMapError, CheckpointError, LabelMapError, WeightsError, WhisperCheckpointError
 )  # fmt: skip
+
+
+_SETTINGS_OF = {
+    Kind.TEXT: ("profile", "text_classifier", "text_labels"),
+    Kind.SOUNDS: ("profile", "acoustic_classifier", "acoustic_labels"),
+    Kind.SPEECH: ("profile", "whisper"),
+    Kind.JUDGE: ("profile", "judge_url", "judge_model"),
+}
 
 
 class UsageError(ValueError):
@@ -74,9 +83,9 @@ class Options:
     token: str | None = field(default=None, repr=False)
 
     @property
-    def kind(self) -> public_data.Kind | None:
-        """Of public data; None for a manifest, which goes through a server."""
-        return next((kind for kind in get_args(public_data.Kind) if kind == self.data), None)
+    def kind(self) -> Kind | None:
+        """None for a manifest, which goes through a server."""
+        return next((kind for kind in Kind if kind == self.data), None)
 
     @property
     def title(self) -> str:
@@ -114,39 +123,57 @@ def _evaluate(options: Options, console: Console) -> int:
     before = read_values(options.baseline) if options.baseline else {}
     if options.markdown:
         check_markdown(options.markdown, options.title)
-    settings, context = _settings(options), _context(options)
+    settings = _settings(options)
+    folder = options.out or Path("out") / "evaluation" / options.title
+    measured = _judge(options, settings) if options.kind is Kind.JUDGE else _scored(options, settings, folder, console)
+    report = Report(options.title, command_line(), measured, gates.check(measured.figures, bounds), before)
+    written = [folder / PAGE, folder / NUMBERS]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PAGE).write_text(report.html(), encoding="utf-8")
+    for path in {folder / NUMBERS, options.json or folder / NUMBERS}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.json(), encoding="utf-8")
+    if measured.table:
+        written.append(folder / table.SCORES)
+        measured.table.write(folder / table.SCORES)
+    if options.markdown:
+        report.markdown(options.markdown)
+    for title, shown in report.summary():
+        _print(title, shown, console)
+    console.print(f"written: {', '.join(map(str, written))}")
+    return _gate(report.outcomes, console) if bounds else MEASURED
+
+
+def _scored(options: Options, settings: Settings, folder: Path, console: Console) -> Measured:
+    """The data's items, scored by a model or through a server, and what the pack makes of them."""
+    context = _context(options)
     pack = require_pack(context.policy_pack, settings)
     items = _items(options)
-    folder = options.out or Path("out") / "evaluation" / options.title
     console.print(f"[bold]Measuring[/] {options.title}: {len(items)} items")
     with _scorer(options, settings, context, console) as scorer:
         results = _results(items, scorer, folder, options.fresh, console)
         languages, conditions = scorer.languages, dict(scorer.conditions)
     conditions.setdefault("pack", f"{pack.name} {pack.version}")
     conditions["data"] = _described(items, results)
-    measured = table.build(items, results, pack.for_context(context))
+    scores = table.build(items, results, pack.for_context(context))
     faults = [f"{one.id}: {one.error}" for one in results if one.error]
-    found = figures(measured, languages, len(faults))
-    report = Report(options.title, command_line(), conditions, faults, found, gates.check(found, bounds), before)
-    measured.write(folder / table.SCORES)
-    (folder / PAGE).write_text(report.html(measured), encoding="utf-8")
-    for path in {folder / NUMBERS, options.json or folder / NUMBERS}:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(report.json(), encoding="utf-8")
-    if options.markdown:
-        report.markdown(options.markdown)
-    for title, shown in report.summary():
-        _print(title, shown, console)
-    console.print(f"written: {folder / PAGE}, {folder / NUMBERS}, {folder / table.SCORES}")
-    return _gate(report.outcomes, console) if bounds else MEASURED
+    return Measured(conditions, faults, figures(scores, languages, len(faults)), scores)
+
+
+def _judge(options: Options, settings: Settings) -> Measured:
+    """Whether the policy judge of the settings follows the policy."""
+    if options.folders or options.sources or options.head:
+        raise UsageError("judge: takes no folders, --source or --head; its passages are its own")
+    judge = judge_of(settings)
+    if judge is None:
+        raise UsageError("judge: give --judge-url and --judge-model, or AIRCHECK_JUDGE_URL and AIRCHECK_JUDGE_MODEL")
+    return steerability.measure(judge)
 
 
 def _items(options: Options) -> tuple[Item, ...]:
     if options.kind is None:
         if options.folders or options.sources or options.head:
-            raise UsageError(
-                f"{options.data}: folders, --source and --head go with one of {', '.join(get_args(public_data.Kind))}"
-            )
+            raise UsageError(f"{options.data}: folders, --source and --head go with text, sounds or speech")
         return manifest.read(Path(options.data) if options.data else COMMITTED_SET)
     if not options.folders:
         raise UsageError(f"{options.kind}: give the folder of the data")
@@ -159,6 +186,8 @@ def _settings(options: Options) -> Settings:
     if options.url and (options.kind or options.models):
         given = ", ".join(f"--{name.replace('_', '-')}" for name in options.models) or str(options.kind)
         raise UsageError(f"--url measures the models that the server has; leave out {given}, or --url")
+    if options.kind and (unused := [name for name in options.models if name not in _SETTINGS_OF[options.kind]]):
+        raise UsageError(f"--{unused[0].replace('_', '-')}: {options.kind} does not use it")
     return Settings.load(
         grpc_port=0, http_port=0, metrics_port=0, host="127.0.0.1", window_max_s=options.window_s, **options.models
     )

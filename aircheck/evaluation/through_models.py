@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from aircheck.evaluation.items import CATEGORIES, EVENTS, Item, Result, Span
-from aircheck.evaluation.public_data import Kind
+from aircheck.evaluation.items import CATEGORIES, EVENTS, Item, Kind, Result, Span
 from aircheck.evaluation.transcribe import LIMITS, clips, transcribe
 from aircheck.inference import acoustic_safety
 from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, EmbeddedAcousticClassifier
@@ -155,9 +154,9 @@ def load(kind: Kind, settings: Settings, head: Path | None) -> Scorer:
     gpu = {"model_instance_kind": "GPU", "model_instance_device_id": "0"}  # as Triton would give it
     device = select_device(settings.device, gpu if torch.cuda.is_available() else {})
     torch.set_num_threads(cpu_threads(settings.cpu_threads))
-    if kind == "text":
+    if kind is Kind.TEXT:
         return TextScorer(settings, head, device)
-    if kind == "sounds":
+    if kind is Kind.SOUNDS:
         return SoundScorer(settings, head, device)
     return SpeechScorer(settings, device)
 

@@ -10,7 +10,7 @@ from evaluation_tables import line, table_of
 from aircheck.evaluation.figures import figures
 from aircheck.evaluation.gate import Outcome
 from aircheck.evaluation.items import DataError
-from aircheck.evaluation.report import Report, read_values
+from aircheck.evaluation.report import Measured, Report, read_values
 
 PAIRS = [
     line(
@@ -24,17 +24,11 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def table():
-    return table_of(PAIRS)
-
-
-@pytest.fixture(scope="module")
-def report(table):
-    before = {"hate.recall": 0.25}
+def report():
+    table = table_of(PAIRS)
+    measured = Measured({"text_safety": "a 1"}, ["q: broken"], figures(table), table)
     outcomes = [Outcome("hate.recall", "≥ 0.9", 0.5, False)]
-    return Report(
-        "text", "aircheck evaluate <x>", {"text_safety": "a 1"}, ["q: broken"], figures(table), outcomes, before
-    )
+    return Report("text", "aircheck evaluate <x>", measured, outcomes, {"hate.recall": 0.25})
 
 
 def test_the_numbers_are_json_by_name(report, tmp_path):
@@ -49,8 +43,8 @@ def test_the_numbers_are_json_by_name(report, tmp_path):
     assert content["faults"] == ["q: broken"]
 
 
-def test_the_page_has_plots_and_escapes_what_it_is_given(report, table):
-    page = report.html(table)
+def test_the_page_has_plots_and_escapes_what_it_is_given(report):
+    page = report.html()
     assert page.startswith("<!doctype html>")
     assert "Precision and recall" in page
     assert "<svg" in page
@@ -70,7 +64,7 @@ def test_a_slice_of_few_items_is_shown_as_counts(report, tmp_path):
     assert "old" not in text
     assert "| hate.recall | ≥ 0.9 | 0.25 | 0.50 | **no** |" in text
     assert "50 % (35 to 65)" in text
-    page = report.html(table_of(PAIRS))
+    page = report.html()
     few, many = (next(row for row in page.split("<tr>") if f"<td>{name}</td>" in row) for name in ("few", "many"))
     assert "2 of 3" in few
     assert "%" not in few

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from aircheck.evaluation.cli import evaluate, thresholds
-from aircheck.evaluation.items import COMMITTED_SET, Item
+from aircheck.evaluation.items import COMMITTED_SET, Item, Kind
 from aircheck.evaluation.manifest import read
 from aircheck.evaluation.results import RESULTS, ResultLog
 from aircheck.evaluation.session import NUMBERS, PAGE
@@ -115,16 +115,16 @@ def test_the_transcript_and_the_sounds_are_those_of_a_scan_and_all_scores_come_w
     assert any(0 < scored.scores[name] < 0.5 for name in below)  # what verdicts leave out
 
 
-@pytest.mark.parametrize("kind", ["text", "sounds", "speech"])
+@pytest.mark.parametrize("kind", [Kind.TEXT, Kind.SOUNDS, Kind.SPEECH])
 def test_one_model_alone_gives_what_the_server_gives(small_run, small, kind):
     whole = small_run[0]
     scorer = load(kind, Settings.load(), None)
-    if kind == "text":
+    if kind is Kind.TEXT:
         (alone,) = scorer([Item("threat", "set", {}, (THREAT,))])
         assert alone.scores == pytest.approx(whole["threat"].scores, abs=1e-3)
         return
     (alone,) = scorer([Item("episode", "set", {}, audio=small.parent / "episode.mp3")])
-    if kind == "speech":
+    if kind is Kind.SPEECH:
         assert alone.transcript == whole["episode"].transcript
     else:
         heard = {name: whole["episode"].scores[name] for name in alone.scores}

@@ -27,7 +27,6 @@ from aircheck.policy.judge import (
 )
 from aircheck.policy.judge_endpoint import EndpointOptions, JudgeEndpoint, judge_of
 from aircheck.policy.packs import PackLibrary, Rules, load_pack
-from aircheck.policy.steerability import CASES, Steerability, main, measure
 from aircheck.policy.taxonomy import TAXONOMY, Category
 from aircheck.settings import ROOT, Settings, SettingsError
 from aircheck_client.schema import Action, Context, Severity, Verdict
@@ -287,35 +286,3 @@ def test_a_key_file_without_a_key_is_refused_by_name(tmp_path: Path, content: st
     path.write_text(content)
     with pytest.raises(PolicyError, match=r"judge_key_file .*key: holds no API key"):
         judge_of(Settings.load(judge_url="http://127.0.0.1:1/v1", judge_model="m", judge_key_file=path))
-
-
-class TestSteerability:
-    @staticmethod
-    def measured(reply: Reply) -> Steerability:
-        with endpoint(reply, max_per_hour=1000) as (ask, _):
-            return measure(ask)
-
-    def test_a_judge_that_follows_the_policy_follows_it_in_every_case(self) -> None:
-        def follows(policy: str, said: dict[str, str]) -> str:
-            return answer("which is always allowed" not in policy)
-
-        assert self.measured(follows) == Steerability(len(CASES), len(CASES), len(CASES))
-
-    @pytest.mark.parametrize("violates", [True, False])
-    def test_a_judge_with_a_mind_of_its_own_follows_it_in_none(self, violates: bool) -> None:
-        found = self.measured(lambda policy, said: answer(violates))
-        assert (found.n_answered, found.rate) == (len(CASES), 0.0)
-
-    def test_cases_without_an_answer_do_not_count(self) -> None:
-        found = self.measured(lambda policy, said: 500 if "always allowed" in policy else answer(True))
-        assert (found.n_answered, found.rate) == (0, None)
-
-    def test_the_command_measures_the_judge_of_the_settings(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert main() == 2  # none is set
-        with judge_server(lambda policy, said: answer("always allowed" not in policy)) as server:
-            monkeypatch.setenv("AIRCHECK_JUDGE_URL", server.url)
-            monkeypatch.setenv("AIRCHECK_JUDGE_MODEL", "m")
-            assert main() == 0
-        assert f"m: {len(CASES)} of {len(CASES)} cases followed" in capsys.readouterr().out
