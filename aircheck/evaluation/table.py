@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aircheck.evaluation.events import BOTH, pair
 from aircheck.evaluation.items import CATEGORIES, EVENTS, TARGETS, DataError, Item, Result, Span
 from aircheck.evaluation.public_data import TALK, WINDOW_S
 from aircheck.evaluation.words import errors
-from aircheck.measures.events import BOTH, pair
 from aircheck.policy.packs import Level, Rules
 from aircheck_client.schema import Action
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircheck.measures.events import ONSET
+from aircheck.evaluation.events import ONSET
 from training.acoustic_safety.metrics import Scores
 
 

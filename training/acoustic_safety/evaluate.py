@@ -10,7 +10,7 @@ Other random draws than training's, and speech by voices and languages kept out 
   silence     whether near-silence is found
 
 An event counts when it lies at 0 dB or more against all else that sounds while it does; a fainter one is neither asked
-for nor held against the network. How spans are matched: `aircheck.measures.events`.
+for nor held against the network. How spans are matched: `aircheck.evaluation.events`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from aircheck.evaluation.events import BOTH, ONSET, TOLERANCE_S, pair
 from aircheck.inference.acoustic_safety.classifier import WINDOW_SAMPLES
 from aircheck.inference.acoustic_safety.embedded import MERGE_GAPS_S, WEIGHTS_PATH, EmbeddedAcousticClassifier
 from aircheck.inference.acoustic_safety.events import SAFETY_EVENTS
-from aircheck.measures.events import BOTH, ONSET, TOLERANCE_S, pair
 from aircheck_client.schema import EventSpan
 from training.acoustic_safety import held_out
 from training.acoustic_safety.channel import record

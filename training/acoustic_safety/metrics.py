@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of an event over many recordings; what pairs with what: `aircheck.measures.events`."""
+"""Precision, recall and F1 of an event over many recordings; what pairs with what: `aircheck.evaluation.events`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aircheck.measures.events import BOTH, ONSET, Criterion, Span, pair
+from aircheck.evaluation.events import BOTH, ONSET, Criterion, Span, pair
 
 BOOTSTRAPS = 1000
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aircheck.evaluation.events import BOTH, ONSET
 from aircheck.inference.acoustic_safety.embedded import MERGE_GAPS_S
 from aircheck.inference.acoustic_safety.events import EVENTS, SAFETY_EVENTS
 from aircheck.inference.acoustic_safety.network import FRAME_S
 from aircheck.inference.acoustic_safety.spans import SpanRule, frame_ranges
-from aircheck.measures.events import BOTH, ONSET
 from training.acoustic_safety.metrics import Scores
 from training.acoustic_safety.scenes import TrueSpan, joined
 

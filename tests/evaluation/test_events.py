@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from aircheck.measures.events import BOTH, ONSET, pair
+from aircheck.evaluation.events import BOTH, ONSET, pair
 
 
 @dataclass(frozen=True)

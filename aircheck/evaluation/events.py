@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
 TOLERANCE_S = 0.5
 OFFSET_SHARE = 0.5  # of the true span's length
 _ROUNDING_S = 1e-9
@@ -44,19 +47,9 @@ ONSET, BOTH = Criterion("onset", offset=False), Criterion("onset_and_offset", of
 
 
 def pair(truth: Sequence[Span], found: Sequence[Span], criterion: Criterion) -> dict[int, int]:
-    """The largest one-to-one matching: true span's index to found span's index (augmenting paths; Kuhn 1955)."""
-    options = [[j for j, span in enumerate(found) if criterion.holds(true, span)] for true in truth]
-    owner: dict[int, int] = {}
-
-    def place(i: int, tried: set[int]) -> bool:
-        for j in options[i]:
-            if j not in tried:
-                tried.add(j)
-                if j not in owner or place(owner[j], tried):
-                    owner[j] = i
-                    return True
-        return False
-
-    for i in range(len(truth)):
-        place(i, set())
-    return {i: j for j, i in owner.items()}
+    """The largest one-to-one matching: true span's index to found span's index."""
+    if not truth or not found:
+        return {}
+    holds = csr_array([[criterion.holds(true, span) for span in found] for true in truth])
+    matched = maximum_bipartite_matching(holds, perm_type="column")  # [truth], -1 where there is none
+    return {i: int(j) for i, j in enumerate(matched) if j >= 0}

@@ -1,1 +1,0 @@
-"""How near an answer is to the truth: what the recipes and the quality bench count alike."""
