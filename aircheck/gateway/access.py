@@ -22,11 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aircheck.gateway.errors import AccessError, OverloadedError
-from aircheck.yaml_files import parse
+from aircheck.yaml_files import YamlFile, YamlFileError
 
 _log = logging.getLogger("aircheck.gateway")
 _CHECK_EVERY_S = 1.0
@@ -166,10 +165,6 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _read(path: Path) -> tuple[Token, ...]:
     try:
-        return _File.model_validate(parse(path.read_text(encoding="utf-8"))).tokens
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TokenFileError(f"{path}: cannot be read: {error}") from None
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise TokenFileError(f"{path}: {where}: {fault['msg']}; `aircheck token NAME` prints an entry") from None
+        return YamlFile.read(path).checked(_File).tokens
+    except YamlFileError as error:
+        raise TokenFileError(f"{error}; `aircheck token NAME` prints an entry") from None

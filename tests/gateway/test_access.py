@@ -111,7 +111,7 @@ def test_calls_a_minute_are_bounded_and_told_when_to_come_again(file, monkeypatc
         ("tokens:\n  - name: a\n    token: secret\n", "tokens.0"),
         ("tokens:\n  - {name: a, sha256: zz}\n", "sha256"),
         (f"tokens:\n  - {{name: a, sha256: {'a' * 64}}}\n  - {{name: a, sha256: {'b' * 64}}}\n", "stands twice"),
-        ("{", "cannot be read"),
+        ("{", "not valid YAML"),
     ],
 )
 def test_a_file_with_a_fault_is_named(file, text, words):
