@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to bind; anything but loopback wants TLS and a token.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
     http_port: int = Field(8000, ge=0, le=65535, description="HTTP port (health, metadata); 0 picks a free one.")
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address for metrics and health over HTTP, which ask for neither TLS nor a token."
+    )
     metrics_port: int = Field(8002, ge=0, le=65535, description="Prometheus port; 0 picks a free one.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS for gRPC.")
     tls_key: Path | None = Field(None, description="PEM private key that belongs to tls_certificate.")
@@ -54,6 +57,12 @@ class Settings(BaseSettings):
     )
     ready_timeout_s: float = Field(600.0, gt=0, description="How long loading may take before the launcher gives up.")
     exit_timeout_s: int = Field(30, ge=0, description="How long requests in flight may take to finish on shutdown.")
+    pause_limit_s: float = Field(
+        1.5, gt=0, description="How long a process of Triton may be stopped (SIGSTOP) before all is started anew."
+    )
+    stall_timeout_s: float = Field(
+        60.0, gt=0, description="Without an answer to any window in flight for so long, Triton is started anew."
+    )
     log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
 
     # Which models, and how they compute.

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
+from aircheck.inference.abandonment import abandonment
 from aircheck.inference.batching import strings
 from aircheck.inference.device import select_device, side_threads
 from aircheck.inference.whisper.weights.checkpoint import n_mels
@@ -33,9 +34,23 @@ class TritonPythonModel:
         )
 
     def execute(self, requests):
-        encoded = [pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy() for request in requests]
+        encoded = [() if _is_abandoned(request) else _rows(request) for request in requests]
         clips = iter(self._decoder.decode([row for rows in encoded for row in rows]))
-        return [_response([next(clips) for _ in rows]) for rows in encoded]
+        return [_response([next(clips) for _ in rows]) if len(rows) else _cancelled() for rows in encoded]
+
+
+def _rows(request):
+    return pb_utils.get_input_tensor_by_name(request, "AUDIO").as_numpy()
+
+
+def _is_abandoned(request):
+    is_abandoned = abandonment(request.parameters())
+    return is_abandoned is not None and is_abandoned()
+
+
+def _cancelled():
+    error = pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    return pb_utils.InferenceResponse(error=error)
 
 
 def _response(clips):

@@ -10,6 +10,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from aircheck.inference.abandonment import abandonment
 from aircheck.inference.batching import strings, texts
 from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.decoding.options import DecodingOptions
@@ -66,9 +67,8 @@ class TritonPythonModel:
                 Window(log_mel.copy(), duration_s, its, language or None)
                 for log_mel, duration_s, its, language in zip(log_mels, durations_s, spans, languages, strict=True)
             ]
-            self.pending.submit(
-                windows, lambda answer, sender=sender: self._answer(sender, answer), sender.is_cancelled
-            )
+            is_cancelled = abandonment(request.parameters()) or sender.is_cancelled
+            self.pending.submit(windows, lambda answer, sender=sender: self._answer(sender, answer), is_cancelled)
 
     def finalize(self) -> None:
         self.pending.close()

@@ -1,0 +1,112 @@
+"""A small process between the gateway and Triton that ends all that Triton started as soon as either of them ends.
+
+    python -I -S reaper.py PARENT_PID SHM_PREFIX RUN_DIR COMMAND…
+
+A process cannot clean up after its own kill -9, and the parent-death signal of prctl(2) reaches children, not
+grandchildren: Triton's model processes would go on without it, and keep its shared memory. This one waits for the end
+of the gateway or of Triton, or of its standard input, kills the rest, and removes shared memory and run directory. It
+has nothing to do
+otherwise, and needs the standard library alone.
+
+Its first line of output is Triton's process id; what follows is Triton's. It exits with Triton's status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import glob
+import os
+import select
+import shutil
+import signal
+import sys
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the gateway decides when Triton ends
+
+
+def main() -> int:
+    parent_pid, shm_prefix, run_dir, *command = sys.argv[1:]
+    for signum in _IGNORED:
+        signal.signal(signum, signal.SIG_IGN)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # model processes that lose Triton become children of this one
+    parent = os.pidfd_open(int(parent_pid))
+    if os.getppid() != int(parent_pid):
+        return 1  # it ended before it could be watched
+    reaper_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become(command, reaper_pid)
+    try:
+        _wait(parent, os.pidfd_open(pid))
+    finally:
+        status = end(pid)
+        clean(shm_prefix, run_dir)
+    return os.waitstatus_to_exitcode(status)
+
+
+def end(group: int) -> int:
+    """Kills the process group of a Triton and all children of this process; returns Triton's wait status."""
+    status = 0
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    while True:
+        try:
+            pid, its_status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return status
+        if pid == group:
+            status = its_status
+        if pid == 0:
+            for child in _children():
+                os.kill(child, signal.SIGKILL)  # no race: only this process reaps them
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+
+
+def clean(shm_prefix: str, run_dir: str) -> None:
+    """Removes a Triton's shared memory and its run directory."""
+    for region in glob.glob(f"/dev/shm/{glob.escape(shm_prefix)}*"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(region)
+    shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _wait(*fds: int) -> None:
+    """Until one of the pidfds is ready, since its process has ended, or standard input is closed."""
+    poll = select.poll()
+    for fd in (0, *fds):
+        poll.register(fd, select.POLLIN)
+    poll.poll()
+
+
+def _become(command: list[str], reaper_pid: int) -> None:
+    try:
+        os.setpgid(0, 0)  # so that it and its model processes can be killed as one
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != reaper_pid:
+            os._exit(1)
+        for signum in _IGNORED:
+            signal.signal(signum, signal.SIG_DFL)
+        os.umask(0o077)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.write(1, b"%d\n" % os.getpid())
+        os.execv(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as listed:
+        return [int(pid) for pid in listed.read().split()]
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,308 @@
+"""Triton as a child that may die: watched, started again, and asked again for what it had not answered.
+
+    async with Supervisor(settings) as triton:
+        verdict = await triton.infer(wav, context, language="", deadline_s=None)
+
+Triton 2.51 does not recover by itself: a model's process that ends is never started again, every request is answered
+INTERNAL or never, and its health endpoints stay ready. Whatever ends, all of Triton is started anew. Its model control
+could do less, but does not help here: to load a model that is loaded does nothing, to load the ensemble loads all its
+models one after another, which takes longer, and requests that a dead `whisper` held are never answered or freed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from aircheck.gateway.errors import BusyError, DrainingError, WindowError
+from aircheck.gateway.processes import ProcessWatch
+from aircheck.gateway.triton_link import LostError
+from aircheck.gateway.triton_process import OnLog, TritonProcess
+from aircheck.settings import Settings
+from aircheck.triton import TritonError
+from aircheck_client.schema import Context, Verdict
+from preprocessing.decoding import SAMPLE_RATE_HZ
+from preprocessing.errors import AudioError
+from preprocessing.wave_file import wave_bytes
+
+_log = logging.getLogger("aircheck.gateway")
+
+PROBE_AFTER_S = 15.0  # without an answer, while idle
+PROBE_TIMEOUT_S = 30.0
+NOTICE_S = 2.0  # in which the watch notices that a process has ended
+LONGEST_RECOVERY_S = 120.0  # that a window without a deadline waits for
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0  # between two starts that fail
+_PROBE = wave_bytes(np.zeros((1, SAMPLE_RATE_HZ // 2), np.float32), SAMPLE_RATE_HZ)
+
+
+class ServerState(Enum):
+    """What health tells: SERVING is healthy, everything else is not."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    RECOVERING = "recovering"
+    DRAINING = "draining"
+
+
+class Supervisor:
+    """One Triton after another. `infer` may be called while none is there: it waits."""
+
+    def __init__(self, settings: Settings, on_log: OnLog | None = None):
+        """`on_log` hears every line of Triton's log, on the event loop."""
+        self._settings, self._on_log = settings, on_log or (lambda line: None)
+        self._state = ServerState.STARTING
+        self._listeners: list[Callable[[ServerState], None]] = []
+        self._process: TritonProcess | None = None  # the last one, in whatever state
+        self._run: _Run | None = None  # None: none is serving
+        self._is_serving = asyncio.Event()
+        self._suspects = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+        self._in_flight = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self.restarts = 0
+
+    @property
+    def state(self) -> ServerState:
+        return self._state
+
+    @property
+    def in_flight(self) -> int:
+        """Windows that somebody waits for."""
+        return self._in_flight
+
+    @property
+    def address(self) -> str:
+        """What gRPC clients of this user, on this machine, take as Triton's address; another after a restart."""
+        return self.triton.link.url
+
+    @property
+    def triton(self) -> TritonProcess:
+        """The Triton that serves now. Raises TritonError while there is none."""
+        if self._run is None:
+            raise TritonError("Triton is not running now")
+        return self._run.process
+
+    def on_state(self, callback: Callable[[ServerState], None]) -> None:
+        """Calls back with each state that is reached from now on."""
+        self._listeners.append(callback)
+
+    async def __aenter__(self) -> Supervisor:
+        """Raises TritonError when Triton cannot be started; nothing is left behind then."""
+        self._serve(await self._start())
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._set(ServerState.DRAINING)
+        await self._end_watch()
+        if self._process is not None:
+            await self._process.kill()
+
+    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
+        """The verdict on a window of at most 30 s.
+
+        wav : any audio file that the models' decoder takes
+        language : ISO 639-1 code to transcribe in; empty: detect it
+        deadline_s : on the clock of time.monotonic; None: answered or refused at some time
+
+        A window that was under way when Triton or a model ended is sent once more. Cancelled with its task, and dropped
+        by the models then. Raises BusyError (the models have no room, or do not come back), WindowError (a model failed
+        on it, or ended both times), AudioError (it cannot be used), TimeoutError and DrainingError.
+        """
+        if self._state is ServerState.DRAINING:
+            raise DrainingError("the server is about to stop")
+        self._in_flight += 1
+        self._is_idle.clear()
+        try:
+            async with asyncio.timeout_at(deadline_s):  # the loop's clock is time.monotonic
+                return await self._infer(wav, context, language, deadline_s)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._is_idle.set()
+
+    async def drain(self) -> None:
+        """Takes no more windows, waits for those in flight (`exit_timeout_s` at most), and ends Triton."""
+        self._set(ServerState.DRAINING)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_idle.wait(), self._settings.exit_timeout_s)
+        await self._end_watch()
+        if self._process is not None:
+            await self._process.kill()
+
+    async def metrics(self) -> str:
+        """Triton's metrics and those of the models, in the Prometheus text format; empty while there is no Triton."""
+        try:
+            return await self.triton.link.metrics()
+        except (TritonError, OSError, TimeoutError):
+            return ""
+
+    async def _end_watch(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._run is not None:
+            self._run.lose("the server stops")
+            self._run = None
+
+    async def _infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
+        try:
+            return await (await self._serving()).ask(wav, context, language, deadline_s)
+        except LostError as fault:
+            _log.warning("a window is sent again: %s", fault)
+        async with self._suspects:  # one at a time: should a process end again, it is known which window does that
+            try:
+                return await (await self._serving()).ask(wav, context, language, deadline_s)
+            except LostError as fault:
+                raise WindowError(f"the models ended twice while they worked on this window: {fault}") from None
+
+    async def _serving(self) -> _Run:
+        try:
+            await asyncio.wait_for(self._is_serving.wait(), LONGEST_RECOVERY_S)
+        except TimeoutError:
+            raise BusyError("the models are restarting") from None
+        if self._run is None:
+            raise DrainingError("the server is about to stop")
+        return self._run
+
+    async def _keep(self) -> None:
+        """Watches Triton and starts it anew, for ever."""
+        while True:
+            assert self._run is not None
+            reason = await self._run.fault()
+            run, self._run = self._run, None
+            self._set(ServerState.RECOVERING)
+            _log.error("%s; Triton is started anew", reason)
+            started_s = time.monotonic()
+            run.lose(reason)
+            await run.process.kill()
+            self._serve(await self._start_at_last())
+            self.restarts += 1
+            _log.warning("Triton serves again after %.1f s", time.monotonic() - started_s)
+
+    async def _start_at_last(self) -> TritonProcess:
+        for attempt in itertools.count():
+            try:
+                return await self._start()
+            except (TritonError, OSError) as error:
+                wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2**attempt)
+                _log.error("Triton could not be started, next try in %g s: %s", wait_s, error)
+                await asyncio.sleep(wait_s)
+        raise AssertionError("unreachable")
+
+    async def _start(self) -> TritonProcess:
+        self._process = TritonProcess(self._settings, self._on_log)
+        await self._process.start()
+        return self._process
+
+    def _serve(self, process: TritonProcess) -> None:
+        self._run = _Run(process, self._settings, on_lost=self._is_serving.clear)
+        self._is_serving.set()
+        self._set(ServerState.SERVING)
+
+    def _set(self, state: ServerState) -> None:
+        if state is self._state or self._state is ServerState.DRAINING:  # which is final
+            return
+        self._state = state
+        for listener in self._listeners:
+            listener(state)
+
+
+class _Run:
+    """A Triton that serves, with the windows that it works on."""
+
+    def __init__(self, process: TritonProcess, settings: Settings, on_lost: Callable[[], None]):
+        self.process = process
+        self._watch = ProcessWatch(process.processes(), settings.pause_limit_s)
+        self._stall_timeout_s = settings.stall_timeout_s
+        self._on_lost = on_lost
+        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked = 0  # windows that wait for an answer
+        self._answered_at_s = time.monotonic()
+
+    async def fault(self) -> str:
+        """Returns why this Triton must not go on, when it must not."""
+        watches = [asyncio.create_task(self._watch.fault()), asyncio.create_task(self._stall())]
+        try:
+            await asyncio.wait([*watches, self._lost], return_when=asyncio.FIRST_COMPLETED)
+            return next(done.result() for done in (self._lost, *watches) if done.done())
+        finally:
+            for watch in watches:
+                watch.cancel()
+
+    def lose(self, reason: str) -> None:
+        """Gives this Triton up: lets all that waits for an answer know that there will be none."""
+        if not self._lost.done():
+            self._on_lost()
+            self._lost.set_result(reason)
+
+    async def ask(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
+        """As TritonLink.infer; raises LostError as soon as this Triton is given up."""
+        call = asyncio.create_task(self.process.link.infer(wav, context, language, deadline_s))
+        self._asked += 1
+        try:
+            # one that is lost while others are answered is no stall; nothing takes twice as long as one
+            patience_s = 2 * self._stall_timeout_s
+            waited: list[asyncio.Future[Any]] = [call, self._lost]
+            await asyncio.wait(waited, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._lost.done() and not call.done():
+                raise LostError(self._lost.result(), is_certain=True)
+            if not call.done():
+                raise LostError(f"a window was not answered within {patience_s:g} s", is_certain=False)
+            return self._answered(call)
+        except LostError as fault:
+            if fault.is_certain:
+                self.lose(str(fault))
+            else:  # if Triton has ended, the watch is about to tell
+                await asyncio.wait([self._lost], timeout=NOTICE_S)
+            raise
+        finally:
+            call.cancel()
+            call.add_done_callback(_retrieved)
+            self._asked -= 1
+
+    def _answered(self, call: asyncio.Task[Verdict]) -> Verdict:
+        if not isinstance(call.exception(), LostError | TimeoutError):
+            self._answered_at_s = time.monotonic()
+        return call.result()
+
+    async def _stall(self) -> str:
+        """Returns when nothing is answered any more: no window while some are asked, or no probe while none is."""
+        while True:
+            await asyncio.sleep(1.0)
+            quiet_s = time.monotonic() - self._answered_at_s
+            if self._asked and quiet_s >= self._stall_timeout_s:
+                return f"no window of {self._asked} was answered for {quiet_s:.0f} s"
+            if not self._asked and quiet_s >= PROBE_AFTER_S:
+                fault = await self._probe()
+                if fault:
+                    return fault
+
+    async def _probe(self) -> str:
+        """Asks for the verdict on silence; returns what is wrong, if anything is."""
+        try:
+            await self.process.link.infer(_PROBE, Context(), "en", time.monotonic() + PROBE_TIMEOUT_S)
+        except (LostError, TimeoutError) as fault:
+            return f"a probe failed: {fault}"
+        except (BusyError, WindowError, AudioError) as fault:
+            _log.warning("a probe was answered by an error: %s", fault)
+        self._answered_at_s = time.monotonic()
+        return ""
+
+
+def _retrieved(call: asyncio.Task[Any]) -> None:
+    """Nobody waits for this call any more: how it ends is not worth a line in the log."""
+    if not call.cancelled():
+        call.exception()

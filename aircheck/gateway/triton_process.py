@@ -1,0 +1,172 @@
+"""One run of Triton: started behind a reaper, listening on Unix sockets of a private directory, and ended for good.
+
+Sockets in a directory of mode 0700 instead of ports: nobody but this user reaches Triton, on this machine or another,
+whatever the gateway's own host is. Its HTTP endpoints are off but for the metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import glob
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from aircheck.gateway import reaper
+from aircheck.gateway.environment import triton_environment
+from aircheck.gateway.processes import children, model_name
+from aircheck.gateway.triton_link import MODEL, TritonLink
+from aircheck.settings import Settings
+from aircheck.triton import TritonError, find
+from aircheck.triton_log import LogLine, LogReader
+
+OnLog = Callable[[LogLine], None]
+
+_ADMINISTRATION = ("model-repository", "logging", "trace", "shared-memory")
+_READY_POLL_S = 0.1
+_MAX_SOCKET_PATH = 100  # bytes; sockaddr_un has 108
+_MAX_LINE = 16 * 2**10  # of the log
+
+
+class TritonProcess:
+    """A Triton that serves the ensemble and its models; `start` returns when they are ready."""
+
+    def __init__(self, settings: Settings, on_log: OnLog):
+        self._settings, self._on_log = settings, on_log
+        self._tail: collections.deque[str] = collections.deque(maxlen=60)
+        self._errors: collections.deque[str] = collections.deque(maxlen=60)
+        self._reader: asyncio.Task[None] | None = None
+        self._reaper: asyncio.subprocess.Process | None = None
+        self._run_dir = Path(tempfile.mkdtemp(prefix="aircheck-"))  # mode 0700
+        self.shm_prefix = f"{settings.shm_prefix or 'aircheck'}_{os.getpid()}_{secrets.token_hex(4)}"
+        self.pid = 0
+        self.link = TritonLink(self._run_dir)
+
+    async def __aenter__(self) -> TritonProcess:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
+
+    async def start(self) -> None:
+        """Raises TritonError when a model cannot be loaded (with Triton's own words), or `ready_timeout_s` runs out;
+        nothing is left behind then."""
+        try:
+            await self._spawn()
+            await self._wait_until_ready()
+            self.restrict_shared_memory()
+        except BaseException:
+            await self.kill()
+            raise
+
+    def processes(self) -> dict[int, str]:
+        """Process ids of Triton, the models and the reaper, with their names; a model may have several."""
+        assert self._reaper is not None
+        models = {pid: name for pid in children(self.pid) if (name := model_name(pid))}
+        return {self.pid: "tritonserver", self._reaper.pid: "reaper", **models}
+
+    def shared_memory(self) -> list[Path]:
+        """The regions through which Triton and the models exchange tensors."""
+        return [Path(region) for region in glob.glob(f"/dev/shm/{self.shm_prefix}*")]
+
+    def restrict_shared_memory(self) -> None:
+        """Lets their owner alone read the regions. Triton makes them 0644 whatever the umask, before any request."""
+        for region in self.shared_memory():
+            region.chmod(0o600)
+
+    async def kill(self) -> None:
+        """Ends Triton and everything it started, and removes what they leave. May be called again.
+
+        By SIGKILL: nobody waits for an answer any more, the models keep nothing, and to unload them takes seconds.
+        """
+        if self._reaper is not None:
+            assert self._reaper.stdin is not None
+            self._reaper.stdin.close()  # the reaper's word to kill and clean
+        await self.link.close()
+        if self._reaper is not None:
+            await self._reaper.wait()
+        if self.pid:  # the reaper may have been killed itself
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        reaper.clean(self.shm_prefix, str(self._run_dir))
+        if self._reader is not None:
+            await asyncio.wait([self._reader], timeout=5)
+            self._reader.cancel()
+
+    async def _spawn(self) -> None:
+        triton = find(self._settings.triton)
+        if len(os.fsencode(self._run_dir)) > _MAX_SOCKET_PATH - 20:
+            raise TritonError(f"the path of {self._run_dir} is too long for a Unix socket; set TMPDIR to a shorter one")
+        command = [str(triton.binary), *triton.arguments(self._run_dir), *self._arguments()]
+        self._reaper = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", reaper.__file__, str(os.getpid()), self.shm_prefix, str(self._run_dir)),
+            *command,
+            env={**triton_environment(self._settings), **triton.environment(self._run_dir)},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the gateway, which stops Triton in order
+        )
+        assert self._reaper.stdout is not None
+        first = await self._reaper.stdout.readline()
+        if not first.strip().isdigit():
+            raise TritonError(f"Triton was not started: {first.decode(errors='replace').strip()}")
+        self.pid = int(first)
+        self._reader = asyncio.create_task(self._read_log(self._reaper.stdout))
+
+    def _arguments(self) -> list[str]:
+        s = self._settings
+        return [
+            f"--model-repository={s.model_repository}",
+            "--model-control-mode=explicit",
+            f"--load-model={MODEL}",  # and with it the models that it is made of
+            *self.link.listen_arguments(),
+            "--allow-http=false",
+            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
+            f"--log-verbose={s.log_verbose}",
+            "--disable-auto-complete-config",  # every config.pbtxt is complete; loading each model twice is not needed
+            # No secret, though `ps` shows it: nobody knows it for use, and nobody but this user reaches the socket.
+            f"--grpc-restricted-protocol={','.join(_ADMINISTRATION)}:closed={secrets.token_hex(16)}",
+        ]
+
+    async def _read_log(self, stream: asyncio.StreamReader) -> None:
+        reader = LogReader(has_gpu=os.path.exists("/dev/nvidiactl"))
+        rest = b""
+        while chunk := await stream.read(_MAX_LINE):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _MAX_LINE:
+                lines, rest = [*lines, rest], b""
+            for raw in lines:
+                line = reader.read(raw.decode(errors="replace").rstrip("\r"))
+                self._tail.append(line.text)
+                if line.level == "error" and not line.noise:
+                    self._errors.append(line.text)
+                with contextlib.suppress(OSError, ValueError):  # a closed terminal must not stop the reading
+                    self._on_log(line)
+
+    async def _wait_until_ready(self) -> None:
+        assert self._reaper is not None
+        deadline_s = asyncio.get_running_loop().time() + self._settings.ready_timeout_s
+        while asyncio.get_running_loop().time() < deadline_s:
+            if self._reaper.returncode is not None:
+                assert self._reader is not None
+                await asyncio.wait([self._reader], timeout=5)
+                said = "\n".join(self._errors or self._tail)
+                raise TritonError(f"Triton stopped while loading (exit status {self._reaper.returncode}):\n{said}")
+            if await self.link.ready():
+                return
+            await asyncio.sleep(_READY_POLL_S)
+        raise TritonError(
+            f"the models were not ready after {self._settings.ready_timeout_s:g} s; a first download of weights takes "
+            "longer: raise AIRCHECK_READY_TIMEOUT_S"
+        )
