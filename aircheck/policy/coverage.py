@@ -9,6 +9,7 @@ from aircheck.policy.packs import CoverageRules, GapRule
 from aircheck_client.schema import Coverage, Segment, Span, TextFindings, Transcript, Unchecked
 
 SLACK_S = 0.3  # the ends of Whisper's segments and those of speech activity differ by this on clearly spoken audio
+SURE_PROBABILITY = 0.5  # of the language that Whisper detected: below it, others together are likelier
 MERGE_GAP_S = 30.0  # a window: what is unchecked in one and in the next reads as one stretch
 
 Interval = tuple[float, float]  # start and end in seconds
@@ -61,12 +62,13 @@ def undecoded(seconds: float, start_s: float, end_s: float, rules: CoverageRules
 
 
 def language_warnings(transcript: Transcript, text: TextFindings) -> tuple[str, ...]:
-    """A sentence for each language of the transcript that the text classifier does not cover."""
+    """A sentence for each language of the transcript that the text classifier does not cover, and for an unsure one."""
     foreign = sorted({segment.language for segment in _unclassified(transcript, text.languages)})
+    guess = f"a language that is not sure ({transcript.detected_language} {transcript.detected_probability:.2f})"
     known = ", ".join(text.languages)
     return tuple(
-        f"speech in {language!r}: the text classifier {text.model} covers {known} only, so its scores say "
-        "little about these words"
+        f"speech in {repr(language) if language else guess}: the text classifier {text.model} covers {known} only, so "
+        "its scores say little about these words"
         for language in foreign
     )
 
@@ -110,6 +112,13 @@ def with_languages(transcript: Transcript) -> tuple[Segment, ...]:
     )
 
 
+def sure_language(segment: Segment, transcript: Transcript) -> str:
+    """The language that a segment is in; empty where none was detected with SURE_PROBABILITY, nor asked for."""
+    language = segment.language or transcript.language
+    is_guess = language == transcript.detected_language and transcript.detected_probability < SURE_PROBABILITY
+    return "" if is_guess else language
+
+
 def _over(rule: GapRule, stretches: Sequence[Interval], kind: str, language: str = "") -> list[Unchecked]:
     """One item for all the stretches of a window, if together they are longer than the rule tolerates."""
     seconds = round(_length_s(stretches), 3)
@@ -140,12 +149,11 @@ def _untranscribed(transcript: Transcript, duration_s: float) -> list[Interval]:
 
 
 def _unclassified(transcript: Transcript, languages: Sequence[str]) -> list[Segment]:
-    """Segments in a language that is none of `languages`. One whose language is not given is taken for one of them."""
-    return [
-        segment
-        for segment in with_languages(transcript)
-        if languages and segment.language and segment.language not in languages and segment.text.strip()
+    """Segments in a language that is none of `languages`, or not sure: theirs is empty then."""
+    sure = [
+        segment.model_copy(update={"language": sure_language(segment, transcript)}) for segment in transcript.segments
     ]
+    return [segment for segment in sure if languages and segment.language not in languages and segment.text.strip()]
 
 
 def _union(spans: Iterable[Span | Segment], duration_s: float) -> list[Interval]:

@@ -85,10 +85,12 @@ def _text_evidence(
     found: dict[str, list[Evidence]] = defaultdict(list)
     for at, item in enumerate(text.sentences):
         unsure = tuple(dict.fromkeys(doubt for part in item.segments for doubt in rules.low_confidence.doubts(part)))
-        language = item.segments[0].language or transcript.language
+        language = coverage.sure_language(item.segments[0], transcript)
         foreign: tuple[str, ...] = ()
-        if text.languages and language and language not in text.languages:
-            foreign = (f"language {language!r}, which the classifier does not cover",)
+        if text.languages and language not in text.languages:
+            foreign = (
+                f"language {language!r}, which the classifier does not cover" if language else "language not sure",
+            )
         for name in item.scores:
             category = _known(name, Category, text.model)
             doubts = unsure if name in item.attributions else unsure + foreign

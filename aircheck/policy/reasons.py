@@ -83,7 +83,9 @@ def _gaps(unchecked: Sequence[Unchecked]) -> list[tuple[Action, str]]:
         what = {
             "undecoded": f"{seconds} of audio could not be decoded",
             "untranscribed": f"{seconds} of speech could not be transcribed",
-            "unclassified": f"{seconds} of speech in {language!r}, which the text classifier does not cover,",
+            "unclassified": f"{seconds} of speech in {language!r}, which the text classifier does not cover,"
+            if language
+            else f"{seconds} of speech in a language that is not sure",
         }[kind]
         more = f" and {len(items) - 1} more" if len(items) > 1 else ""
         sentences.append((action, f"{what} at {_span(items[0].start_s, items[0].end_s)}{more}"))

@@ -81,7 +81,7 @@ def _coverage(verdict: Verdict) -> str:
     if coverage.undecoded_s >= 1:
         parts.append(f"{_whole_seconds(coverage.undecoded_s)} of audio could not be decoded")
     if coverage.unclassified_s > 0:
-        languages = sorted({item.language for item in verdict.unchecked if item.kind == "unclassified"})
+        languages = sorted({item.language or "not sure" for item in verdict.unchecked if item.kind == "unclassified"})
         which = f" ({', '.join(languages)})" if languages else ""
         seconds = _whole_seconds(coverage.unclassified_s)
         parts.append(f"{seconds} are in a language that the text classifier does not know{which}")

@@ -251,7 +251,7 @@ class Coverage(_Model):
         default=0.0, description="of the recording that could not be decoded: damaged packets, a missing end"
     )
     unclassified_s: Seconds = Field(
-        default=0.0, description="of segments in a language that the text classifier does not cover"
+        default=0.0, description="of segments in a language that the text classifier does not cover, or not sure"
     )
     dropped_segments: int = Field(default=0, ge=0, description="segments left out, since nobody speaks where they lie")
 
@@ -277,7 +277,8 @@ class Unchecked(_Model):
 
     undecoded : the audio could not be decoded
     untranscribed : speech activity was found, and no text
-    unclassified : the words are in `language`, which the text classifier does not cover
+    unclassified : the words are in `language`, which the text classifier does not cover, or in one that is not sure
+        (`language` is empty)
     """
 
     kind: Literal["undecoded", "untranscribed", "unclassified"]

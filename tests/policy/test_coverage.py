@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from policy_findings import WINDOW_S, heard, said, segment, text_findings, transcript, transcript_of
+from whisper.tokenizer import LANGUAGES
 
-from aircheck.policy.coverage import SLACK_S
+from aircheck.inference.text_safety.embedded import HEAD
+from aircheck.inference.text_safety.head import load_head
+from aircheck.policy.coverage import SLACK_S, SURE_PROBABILITY
 from aircheck.policy.decide import decide_window
 from aircheck.policy.fold import add_undecoded, fold, shift
 from aircheck.policy.packs import CoverageRules, GapRule, PackLibrary
@@ -97,6 +101,18 @@ class TestLanguageThatNoClassifierKnows:
         assert "'de'" in warning
         assert "text-model covers en only" in warning
 
+    def test_is_each_that_whisper_knows_and_the_shipped_head_does_not(self) -> None:
+        _, card = load_head(HEAD)
+        shipped = text_findings().model_copy(update={"languages": card.languages})
+        unread, known = {}, {}
+        for language in LANGUAGES:
+            verdict = decide(transcript(segment("hello", 1.0, 4.0), language=language), shipped)
+            of = known if language in card.languages else unread
+            of[language] = (verdict.action, [(gap.kind, gap.language, gap.seconds) for gap in verdict.unchecked])
+        assert unread == {name: (Action.REVIEW, [("unclassified", name, 3.0)]) for name in unread}
+        assert known == dict.fromkeys(card.languages, (Action.ALLOW, []))
+        assert len(unread) > 80
+
     def test_is_found_by_segment(self) -> None:
         mixed = transcript(segment("hello", 0, 2), segment("hallo", 2, 5).model_copy(update={"language": "de"}))
         verdict = decide(mixed)
@@ -122,6 +138,50 @@ class TestLanguageThatNoClassifierKnows:
         (gap,) = verdict.unchecked
         assert (gap.start_s, gap.end_s, gap.seconds) == (1.0, 64.0, 9.0)
         assert len(verdict.warnings) == 1
+
+
+class TestLanguageThatIsNotSure:
+    WORDS = segment("ik vind je wel", 1.0, 4.0)
+
+    @pytest.mark.parametrize(
+        ("language", "detected"),
+        [
+            ("en", ("en", SURE_PROBABILITY - 0.01)),
+            ("", ("", 0.0)),  # nothing was detected
+        ],
+    )
+    def test_is_reviewed_with_a_warning(self, language: str, detected: tuple[str, float]) -> None:
+        verdict = decide(transcript(self.WORDS, language=language, detected=detected))
+        assert verdict.action is Action.REVIEW
+        (gap,) = verdict.unchecked
+        assert (gap.kind, gap.language, gap.seconds) == ("unclassified", "", 3.0)
+        assert verdict.coverage.unclassified_s == 3.0
+        assert "3.0 s of speech in a language that is not sure at 00:01–00:04" in verdict.reason
+        (warning,) = verdict.warnings
+        assert "a language that is not sure" in warning
+
+    @pytest.mark.parametrize(
+        "detected",
+        [
+            ("en", SURE_PROBABILITY),
+            ("nl", SURE_PROBABILITY - 0.01),  # the language was asked for, or that of the episode
+        ],
+    )
+    def test_is_none_that_was_detected_or_asked_for(self, detected: tuple[str, float]) -> None:
+        verdict = decide(transcript(self.WORDS, language="en", detected=detected))
+        assert (verdict.action, verdict.unchecked, verdict.warnings) == (Action.ALLOW, (), ())
+
+    def test_never_blocks_by_a_score_that_means_little(self) -> None:
+        text = text_findings(said("hate", 0.99)).model_copy(update={"languages": ("en",)})
+        spoken = transcript_of(text).model_copy(update={"detected_probability": SURE_PROBABILITY - 0.01})
+        verdict = decide(spoken, text)
+        (finding,) = verdict.findings
+        assert (verdict.action, finding.evidence[0].low_confidence) == (Action.REVIEW, True)
+        assert "language not sure" in finding.reason
+
+    def test_does_not_matter_to_a_classifier_of_any_language(self) -> None:
+        verdict = decide(transcript(self.WORDS, language="en", detected=("en", 0.1)), text_findings())
+        assert (verdict.action, verdict.unchecked) == (Action.ALLOW, ())
 
 
 class TestWhatCouldNotBeDecoded:
