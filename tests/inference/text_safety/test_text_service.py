@@ -49,6 +49,31 @@ def test_harmless_sentences_neither_hide_a_threat_nor_share_its_score(embedded: 
     assert max(scores[:2] + scores[3:]) < 0.2
 
 
+HARMFUL = [
+    "I will find you and I will kill you.",
+    "You are a stupid worthless idiot.",
+    "Immigrants are rats and we should throw them out.",
+    "I am going to end my life tonight.",
+    "I sell stolen guns, call me if you want one.",
+]
+
+
+@pytest.mark.parametrize("harmful", HARMFUL)
+def test_neighbours_never_dilute_a_score_nor_take_part_in_it(embedded: EmbeddedTextClassifier, harmful: str) -> None:
+    texts = [f"{CALM[0]}.", harmful, f"{CALM[1]}."]
+    alone = embedded.score(texts)
+    category = int(alone[1].argmax())
+    for calm_before in (0, 1, 6):  # sentences between
+        window = [texts[0]] * calm_before + [harmful] + [texts[2]] * 6
+        (findings,) = classify(embedded, [[segment(" ".join(window))]])
+        assert [item.text for item in findings.sentences] == window
+        scores = [item.scores[list(Category)[category]] for item in findings.sentences]
+        assert scores[calm_before] >= alone[1, category] - 1e-6
+        for index, text in enumerate(window):
+            if abs(index - calm_before) == 1:  # beside it
+                assert scores[index] == pytest.approx(alone[texts.index(text), category], abs=1e-5)
+
+
 def test_a_harmless_sentence_after_an_insult_stays_harmless(embedded: EmbeddedTextClassifier) -> None:
     (findings,) = classify(embedded, [[segment("You are a stupid worthless idiot."), segment("The bus is late.", 2.0)]])
     insult, bus = (item.scores["harassment"] for item in findings.sentences)
@@ -88,6 +113,18 @@ def test_a_window_without_speech_has_no_findings_and_scores_zero(embedded: Embed
     assert findings.sentences == ()
     assert np.array_equal(window_scores(findings), np.zeros(len(Category), dtype=np.float32))
     assert classify(embedded, []) == []
+
+
+@pytest.mark.parametrize("harmful", HARMFUL)
+def test_a_sentence_after_400_words_scores_as_alone(embedded: EmbeddedTextClassifier, harmful: str) -> None:
+    alone = embedded.score([harmful])[0]
+    category = int(alone.argmax())
+    words = " ".join([CALM[0]] * 40).split()[:400]
+    (findings,) = classify(embedded, [[segment(f"{' '.join(words)}. {harmful}")]])
+    last = findings.sentences[-1]
+    assert last.text == harmful
+    assert last.scores[list(Category)[category]] >= alone[category] - 1e-6
+    assert window_scores(findings)[category] >= alone[category] - 1e-6
 
 
 def test_words_beyond_128_are_scored(embedded: EmbeddedTextClassifier) -> None:
