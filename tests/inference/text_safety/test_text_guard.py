@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, Llama4ForConditionalGeneration
 
 from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
@@ -18,6 +19,7 @@ from aircheck.inference.text_safety.service import load, read_card
 from aircheck.policy.taxonomy import TAXONOMY, Category
 from aircheck.settings import ROOT
 from support.guards import KINDS, SPECIAL, save_guard
+from support.pickles import Runs
 
 CPU = torch.device("cpu")
 LABELS = ROOT / "server_config" / "labels"
@@ -223,8 +225,26 @@ def test_a_sequence_classifier_is_no_guard(tiny_checkpoint: Path, tmp_path: Path
         load(str(tiny_checkpoint), write(tmp_path, card()), CPU)
 
 
-def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+def test_pickled_weights_are_refused_unread_and_ignored_beside_safetensors(tmp_path: Path) -> None:
     folder = save_guard(tmp_path / "pickled", "qwen3")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    torch.save(Runs(tmp_path / "made"), folder / "pytorch_model.bin")
+    assert load(str(folder), OF_KIND["qwen3"], CPU).score(TEXTS).any()
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="safetensors"):
-        load(str(folder), write(tmp_path, card()), CPU)
+        load(str(folder), OF_KIND["qwen3"], CPU)
+    assert not (tmp_path / "made").exists()
+    torch.save(state, folder / "pytorch_model.bin")  # which transformers would read
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load(str(folder), OF_KIND["qwen3"], CPU)
+
+
+def test_code_beside_a_guard_is_never_run(tmp_path: Path) -> None:
+    folder = save_guard(tmp_path / "coded", "qwen3")
+    (folder / "code.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'made')!r}).touch()\n")
+    config = json.loads((folder / "config.json").read_text())
+    auto = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "mine", "auto_map": auto}))
+    with pytest.raises(CheckpointError, match=r"coded.*cannot be loaded"):
+        load(str(folder), OF_KIND["qwen3"], CPU)
+    assert not (tmp_path / "made").exists()
