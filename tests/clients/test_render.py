@@ -18,10 +18,10 @@ def verdict(**fields: Any) -> Verdict:
         "score": 0.0,
         "severity": Severity.NONE,
         "action": Action.ALLOW,
-        "reason": "nothing found (default v2)",
+        "reason": "nothing found (default v3)",
         "language": "en",
         "policy_pack": "default",
-        "policy_version": "2",
+        "policy_version": "3",
         "policy_sha256": "0" * 64,
         "server_version": "0.1.0",
         "models": (),
@@ -49,7 +49,7 @@ def segment(text: str, language: str) -> Segment:
 
 def test_the_language_is_shown_and_full_coverage_is_not() -> None:
     text = shown(verdict(coverage=Coverage(speech_s=60.0, transcribed_s=59.7, unread_s=0.3)))
-    assert "01:15 of audio in en, policy default v2" in text
+    assert "01:15 of audio in en, policy default v3" in text
     assert "not fully checked" not in text
 
 

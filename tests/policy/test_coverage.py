@@ -34,7 +34,7 @@ class TestSpeechWithoutText:
         (gap,) = verdict.unchecked
         assert (gap.kind, gap.start_s, gap.end_s, gap.seconds) == ("untranscribed", 2.0 + SLACK_S, 23.0, 10.7)
         assert (verdict.action, verdict.severity, verdict.score) == (Action.REVIEW, Severity.NONE, 0.0)
-        assert verdict.reason == "review: 10.7 s of speech could not be transcribed at 00:02–00:23 (default v2)"
+        assert verdict.reason == "review: 10.7 s of speech could not be transcribed at 00:02–00:23 (default v3)"
 
     def test_of_a_whole_window_is_never_clean(self) -> None:
         verdict = decide(transcript(speech=((1.0, 3.0),)))
@@ -61,7 +61,7 @@ class TestSpeechWithoutText:
         assert verdict.action is Action.BLOCK
         assert verdict.reason == (
             "block: hate (high, 0.90) at 00:01–00:02; 6.7 s of speech could not be transcribed at 00:02–00:09 (review)"
-            " (default v2)"
+            " (default v3)"
         )
 
     def test_leads_a_milder_finding_in_the_reason(self) -> None:
@@ -192,7 +192,7 @@ class TestWhatCouldNotBeDecoded:
         assert verdict.coverage == self.EPISODE.coverage + Coverage(unread_s=4.0, undecoded_s=4.0)
         assert verdict.coverage.untranscribed_s == 0.0
         assert (verdict.action, verdict.scope) == (Action.REVIEW, "episode")
-        assert verdict.reason == "review: 4.0 s of audio could not be decoded at 00:00–00:30 (default v2)"
+        assert verdict.reason == "review: 4.0 s of audio could not be decoded at 00:00–00:30 (default v3)"
 
     def test_changes_nothing_when_there_is_none(self) -> None:
         assert add_undecoded(self.EPISODE, 0.0, RULES.coverage) == self.EPISODE
