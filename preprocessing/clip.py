@@ -26,6 +26,7 @@ from preprocessing.decoding import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 from preprocessing.decoding import check_wave_size, decode_whole
 from preprocessing.downmix import MAX_SAMPLE
 from preprocessing.errors import AudioError, CorruptAudioError
+from preprocessing.recording_bytes import RecordingBytes
 from preprocessing.speech_activity import Span, speech_activity
 from preprocessing.wave_file import WaveSizes, wave_bytes, wave_sizes
 
@@ -161,7 +162,7 @@ class ClipDecoder:
 def _dali_decodes(source: Source, limits: Limits) -> bool:
     """Whether DALI reads these bytes as they are, to the same samples as FFmpeg."""
     info = source.info
-    if (info.sample_rate_hz, info.channels) != (SAMPLE_RATE_HZ, 1) or bytes(source.data[:4]) not in _DALI_MAGIC:
+    if (info.sample_rate_hz, info.channels) != (SAMPLE_RATE_HZ, 1) or source.data.read(0, 4) not in _DALI_MAGIC:
         return False
     if len(source.container.streams) != 1 or info.codec not in _DALI_CODECS.get(info.container, ()):
         return False
@@ -173,12 +174,12 @@ def _dali_decodes(source: Source, limits: Limits) -> bool:
         return _states_its_length(again)
 
 
-def _all_numbers(data: bytes | memoryview, sizes: WaveSizes, codec: str) -> bool:
+def _all_numbers(data: RecordingBytes, sizes: WaveSizes, codec: str) -> bool:
     """Whether a WAVE of floating-point samples holds nothing that is no sound, which DALI would let through."""
     if codec not in ("pcm_f32le", "pcm_f64le"):
         return True
     kind = np.dtype("<f4" if codec == "pcm_f32le" else "<f8")
-    samples = np.frombuffer(data, kind, sizes.claimed_bytes // kind.itemsize, sizes.start)
+    samples = np.frombuffer(data.read(sizes.start, sizes.claimed_bytes // kind.itemsize * kind.itemsize), kind)
     return bool(np.all(np.abs(samples) <= MAX_SAMPLE))  # False for NaN
 
 

@@ -7,10 +7,9 @@ them, so hostile bytes cannot reach the disk or the network (https://ffmpeg.org/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import av
 import av.container
@@ -26,6 +25,10 @@ from preprocessing.errors import (
     UnsupportedFormatError,
 )
 from preprocessing.faults import missing_mp4_index, mp4_protection, other_file
+from preprocessing.file_objects import file_object
+from preprocessing.mp3_header import stated_frames
+from preprocessing.recording_bytes import RecordingBytes, recording_bytes
+from preprocessing.tags import Tags, read_tags
 from preprocessing.wave_file import wave_sizes
 
 DEMUXERS = (
@@ -58,6 +61,7 @@ class AudioInfo:
     channels: int
     duration_s: float | None  # None where the header does not say (FFmpeg's guesses from the bit rate do not count)
     warnings: tuple[str, ...] = ()  # what of the file is not heard
+    tags: Tags = field(default_factory=Tags)
 
     @property
     def padding_s(self) -> float:
@@ -73,27 +77,32 @@ class AudioInfo:
 class Source:
     """An open container and the audio track of it that is heard."""
 
-    data: bytes | memoryview
+    data: RecordingBytes
     container: av.container.InputContainer
     stream: AudioStream
     info: AudioInfo
 
 
-def probe(data: bytes | memoryview, limits: Limits) -> AudioInfo:
+def probe(data: bytes | memoryview | RecordingBytes, limits: Limits) -> AudioInfo:
     """What `data` holds, checked against `limits`. Raises AudioError."""
     with opened(data, limits) as source:
         return source.info
 
 
 @contextmanager
-def opened(data: bytes | memoryview, limits: Limits) -> Iterator[Source]:
-    """The container, open at its start, checked against `limits`. Raises AudioError."""
-    if len(data) == 0:
+def opened(data: bytes | memoryview | RecordingBytes, limits: Limits) -> Iterator[Source]:
+    """The container, open at its start, checked against `limits`. Raises AudioError.
+
+    Of a file that is still arriving as much is read as that takes; what only its end tells is then left out:
+    `duration_s` of some formats, bytes behind the sound, tags that a writer added last.
+    """
+    data = recording_bytes(data)
+    if not data.read(0, 1):
         raise CorruptAudioError("the audio has 0 bytes; was the upload cut off?")
-    if len(data) > limits.max_bytes:
-        raise LimitExceededError(f"{len(data)} bytes exceed the limit of {limits.max_bytes} bytes for one request")
+    if data.size is not None and data.size > limits.max_bytes:
+        raise LimitExceededError(f"{data.size} bytes exceed the limit of {limits.max_bytes} bytes for one request")
     try:
-        container = av.open(_View(data), mode="r", options=_options(data), metadata_errors="replace")
+        container = av.open(file_object(data), mode="r", options=_options(data), metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(data, error) from None
     with container:
@@ -110,6 +119,7 @@ def opened(data: bytes | memoryview, limits: Limits) -> Iterator[Source]:
             channels=stream.codec_context.channels,
             duration_s=_stated_duration_s(data, container, stream),
             warnings=(*unheard, *_undeclared(data)),
+            tags=read_tags(container, stream),
         )
         check(info.sample_rate_hz, info.channels, limits)
         check_duration(info.duration_s or 0.0, info, limits)
@@ -135,33 +145,14 @@ def check_duration(duration_s: float, info: AudioInfo, limits: Limits) -> None:
         raise LimitExceededError(f"{duration_s:.2f} s exceed the limit of {limits.max_duration_s:g} s{hint}")
 
 
-def _options(data: bytes | memoryview) -> dict[str, str]:
+def _options(data: RecordingBytes) -> dict[str, str]:
     # In a WAVE FFmpeg looks through up to 5 MB for DTS in the guise of PCM, which takes 35 ms; less of it is enough.
-    wave = bytes(data[:4]) == b"RIFF" and bytes(data[8:12]) == b"WAVE"
+    head = data.read(0, 12)
+    wave = head[:4] == b"RIFF" and head[8:] == b"WAVE"
     return {"format_whitelist": DEMUXERS, **({"probesize": "131072"} if wave else {})}
 
 
-class _View:
-    """A file over bytes that copies no more of them than is read (io.BytesIO copies a memoryview whole)."""
-
-    def __init__(self, data: bytes | memoryview):
-        self._data, self._at = memoryview(data), 0
-
-    def read(self, size: int) -> bytes:
-        part = bytes(self._data[self._at : self._at + size])
-        self._at += len(part)
-        return part
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._data)}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-
-def _unreadable(data: bytes | memoryview, error: Exception) -> UnsupportedFormatError | IncompleteAudioError:
+def _unreadable(data: RecordingBytes, error: Exception) -> UnsupportedFormatError | IncompleteAudioError:
     if (missing := missing_mp4_index(data)) is not None:
         return _incomplete(missing)
     reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
@@ -172,7 +163,7 @@ def _unreadable(data: bytes | memoryview, error: Exception) -> UnsupportedFormat
 
 
 def _without_audio(
-    data: bytes | memoryview, container: av.container.InputContainer
+    data: RecordingBytes, container: av.container.InputContainer
 ) -> NoAudioTrackError | IncompleteAudioError:
     if (missing := missing_mp4_index(data)) is not None:
         return _incomplete(missing)
@@ -218,8 +209,8 @@ def _printable(text: str) -> str:
     return "".join(char for char in text[:40] if char.isprintable())
 
 
-def _undeclared(data: bytes | memoryview) -> list[str]:
-    sizes = wave_sizes(data)
+def _undeclared(data: RecordingBytes) -> list[str]:
+    sizes = wave_sizes(data) if data.size is not None else None
     if sizes is None or sizes.placeholder or not sizes.undeclared_bytes:
         return []
     return [
@@ -229,7 +220,7 @@ def _undeclared(data: bytes | memoryview) -> list[str]:
 
 
 def _stated_duration_s(
-    data: bytes | memoryview, container: av.container.InputContainer, stream: AudioStream
+    data: RecordingBytes, container: av.container.InputContainer, stream: AudioStream
 ) -> float | None:
     """The length that the container states; None where it states none."""
     name = container.format.name.split(",")[0]
@@ -249,23 +240,12 @@ def _stated_duration_s(
     return stated_s - begun_s if keeps_clock else stated_s
 
 
-def _mp3_duration_s(data: bytes | memoryview, rate_hz: int) -> float | None:
-    """The frames that a Xing, Info or VBRI header counts, in seconds.
+def _mp3_duration_s(data: RecordingBytes, rate_hz: int) -> float | None:
+    """The frames that the first one counts, in seconds.
 
     FFmpeg goes by the bit rate instead where the file is larger than that header says, as it is with a tag at its end
     or with another file joined to it.
     """
-    head = bytes(data[:10])
-    tag_bytes = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
-    start = 10 + tag_bytes if head[:3] == b"ID3" else 0
-    first_frame = bytes(data[start : start + 2048])
-    frames = None
-    for tag in (b"Xing", b"Info"):  # tag, flags (bit 0: the count is there), count
-        at = first_frame.find(tag)
-        if at >= 0 and len(first_frame) >= at + 12 and first_frame[at + 7] & 1:
-            frames = int.from_bytes(first_frame[at + 8 : at + 12], "big")
-    at = first_frame.find(b"VBRI")  # tag, version, delay, quality, bytes, count
-    if frames is None and at >= 0 and len(first_frame) >= at + 18:
-        frames = int.from_bytes(first_frame[at + 14 : at + 18], "big")
+    frames = stated_frames(data)
     samples_per_frame = 1152 if rate_hz >= 32_000 else 576  # MPEG-1; MPEG-2 and 2.5, Layer III
     return frames * samples_per_frame / rate_hz if frames and rate_hz else None

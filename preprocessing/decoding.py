@@ -20,6 +20,7 @@ from av.packet import Packet
 from preprocessing.container import MAX_LATE_START_S, AudioInfo, Limits, Source, check, check_duration, opened
 from preprocessing.downmix import Downmix, Stretches
 from preprocessing.errors import CorruptAudioError
+from preprocessing.recording_bytes import RecordingBytes
 from preprocessing.wave_file import wave_sizes
 
 SAMPLE_RATE_HZ = 16_000
@@ -96,7 +97,7 @@ class PlacedFrame:
     silence_s: float
 
 
-def decode(data: bytes | memoryview, limits: Limits, report: DecodeReport) -> Iterator[np.ndarray]:
+def decode(data: bytes | memoryview | RecordingBytes, limits: Limits, report: DecodeReport) -> Iterator[np.ndarray]:
     """The audio that `data` holds as 16 kHz mono blocks, fp32 [any]; what decoding met is put in `report`.
 
     Undecodable packets are skipped. Raises AudioError, LimitExceededError as soon as more than `limits.max_duration_s`
@@ -127,7 +128,7 @@ def decode_whole(source: Source, limits: Limits) -> tuple[np.ndarray, tuple[str,
     return np.concatenate(blocks), (*source.info.warnings, *report.degradations())
 
 
-def check_wave_size(data: bytes | memoryview) -> None:
+def check_wave_size(data: bytes | memoryview | RecordingBytes) -> None:
     """Raises CorruptAudioError when a RIFF WAVE's data chunk claims more bytes than follow it."""
     sizes = wave_sizes(data)
     if sizes is not None and sizes.truncated:

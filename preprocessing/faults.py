@@ -5,10 +5,8 @@ MP4's boxes: ISO/IEC 14496-12. Protected sample entries and scheme types: ISO/IE
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+from preprocessing.recording_bytes import MP4_FIRST_BOXES, RecordingBytes, boxes, children
 
-_MP4_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx")
 _PROTECTED_ENTRIES = {b"enca": "CENC", b"drms": "FairPlay", b"aavd": "Audible"}
 _COMMON_ENCRYPTION = (b"cenc", b"cens", b"cbc1", b"cbcs")
 _OTHER_FILES = (  # what callers send by mistake, by its first bytes
@@ -22,9 +20,9 @@ _OTHER_FILES = (  # what callers send by mistake, by its first bytes
 )
 
 
-def other_file(data: bytes | memoryview) -> str | None:
+def other_file(data: RecordingBytes) -> str | None:
     """What the bytes look like, if not like audio; None where that cannot be told."""
-    head = bytes(data[:512])
+    head = data.read(0, 512)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "an HTML page"
@@ -33,64 +31,46 @@ def other_file(data: bytes | memoryview) -> str | None:
     return next((name for magic, name in _OTHER_FILES if head.startswith(magic)), None)
 
 
-def missing_mp4_index(data: bytes | memoryview) -> str | None:
+def missing_mp4_index(data: RecordingBytes) -> str | None:
     """What an MP4 lacks of its index (moov), which a recorder writes at the end; None if nothing, or if no MP4."""
-    if bytes(data[4:8]) not in _MP4_FIRST_BOXES:
+    if data.read(4, 4) not in MP4_FIRST_BOXES:
         return None
-    for name, start, end in _boxes(data, 0, len(data)):
+    data = data.complete()
+    size = data.size or 0
+    for name, start, end in boxes(data):
         if name == b"moov":
-            return None if end <= len(data) else f"the moov atom breaks off after {len(data) - start} bytes"
+            return None if end <= size else f"the moov atom breaks off after {size - start} bytes"
     return "no moov atom"
 
 
-def mp4_protection(data: bytes | memoryview, audio_track: int) -> str | None:
+def mp4_protection(data: RecordingBytes, audio_track: int) -> str | None:
     """How the audio track at position `audio_track` (from 0, among the audio tracks) is encrypted; None if it is not.
 
     FFmpeg takes an encrypted track for a plain one: what it decodes is noise or nothing.
     """
-    if bytes(data[4:8]) not in _MP4_FIRST_BOXES:
+    if data.read(4, 4) not in MP4_FIRST_BOXES:
         return None
+    # the first is the one that FFmpeg reads, and looking for another would be waiting for the end of an arriving file
+    moov = next(((start, end) for name, start, end in boxes(data) if name == b"moov"), None)
     entries = [
-        (data, start, end)
-        for moov in _children(data, 0, len(data), b"moov")
-        for trak in _children(data, *moov, b"trak")
-        for media in _children(data, *trak, b"mdia")
-        if any(bytes(data[start + 8 : start + 12]) == b"soun" for start, _ in _children(data, *media, b"hdlr"))
-        for information in _children(data, *media, b"minf")
-        for table in _children(data, *information, b"stbl")
-        for start, end in _children(data, *table, b"stsd")
+        (start, end)
+        for trak in (children(data, *moov, b"trak") if moov else ())
+        for media in children(data, *trak, b"mdia")
+        if any(data.read(start + 8, 4) == b"soun" for start, _ in children(data, *media, b"hdlr"))
+        for information in children(data, *media, b"minf")
+        for table in children(data, *information, b"stbl")
+        for start, end in children(data, *table, b"stsd")
     ]
     if audio_track >= len(entries):
         return None
-    _, start, end = entries[audio_track]
-    for name, body, body_end in _boxes(data, start + 8, end):  # 8: version, flags, number of entries
+    start, end = entries[audio_track]
+    for name, body, body_end in boxes(data, start + 8, end):  # 8: version, flags, number of entries
         if name not in _PROTECTED_ENTRIES:
             continue
-        entry = bytes(data[body : min(body_end, body + 4096)])
+        entry = data.read(body, min(body_end - body, 4096))
         at = entry.find(b"schm")
         scheme = entry[at + 8 : at + 12] if at >= 0 else b""
         if scheme in _COMMON_ENCRYPTION and scheme != b"cenc":
             return f"CENC, scheme {scheme.decode()}"
         return _PROTECTED_ENTRIES[name]
     return None
-
-
-def _boxes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes between two offsets: type, start and end of what each holds; an end may lie beyond the data."""
-    while at + 8 <= end:
-        size, name = struct.unpack_from(">I4s", data, at)
-        body = at + 8
-        if size == 1 and at + 16 <= end:  # the size follows in 64 bits
-            (size,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        elif size == 0:  # to the end of the file
-            size = end - at
-        if size < body - at:
-            return
-        yield name, body, at + size
-        at += size
-
-
-def _children(data: bytes | memoryview, start: int, end: int, wanted: bytes) -> list[tuple[int, int]]:
-    end = min(end, len(data))
-    return [(body, min(stop, end)) for name, body, stop in _boxes(data, start, end) if name == wanted]

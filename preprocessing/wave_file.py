@@ -6,14 +6,18 @@ Sizes come from Microsoft's "Multimedia Programming Interface and Data Specifica
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from preprocessing.recording_bytes import RecordingBytes, recording_bytes
 
 # A writer that cannot seek back (a pipe) leaves a size it made up: 0x7FFFF000 (eSpeak), 0x7FFFFF00, 0x80000000
 # (arecord), 0xFFFFFF00, 0xFFFFFFFF (FFmpeg), 0. A true size of 2 GB or more does not fit the limit on a request.
 _MIN_PLACEHOLDER_BYTES = 0x7F00_0000
 _HEADER_BYTES = 44  # of what `wave_bytes` makes
+_MAX_CHUNKS = 10_000  # that are looked at: a true file has a handful
 _MIN_UNDECLARED_BYTES = 256  # less than this after the last chunk is a writer's padding, not sound
 
 
@@ -38,18 +42,20 @@ class WaveSizes:
         return self.claimed_bytes > self.held_bytes and not self.placeholder
 
 
-def wave_sizes(data: bytes | memoryview) -> WaveSizes | None:
-    """The sizes of a RIFF WAVE's data chunk; None for anything else, and for a WAVE without a data chunk."""
-    if bytes(data[:4]) != b"RIFF" or bytes(data[8:12]) != b"WAVE":
+def wave_sizes(data: bytes | memoryview | RecordingBytes) -> WaveSizes | None:
+    """The sizes of a RIFF WAVE's data chunk; None for anything else, and for a WAVE without a data chunk.
+
+    Of a file that is still arriving it waits for the end.
+    """
+    data = recording_bytes(data)
+    head = data.read(0, 12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return None
-    at = 12
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, at)
-        at += 8
+    data = data.complete()
+    for name, at, size in _chunks(data, 12):
         if name == b"data":
-            held = len(data) - at
+            held = (data.size or 0) - at
             return WaveSizes(at, size, held, _undeclared_bytes(data, at + size + size % 2) if size <= held else 0)
-        at += size + size % 2
     return None
 
 
@@ -72,13 +78,23 @@ def wave_samples(wave: bytes) -> np.ndarray:
     return np.frombuffer(wave, "<f4", offset=_HEADER_BYTES).reshape(-1, channels).T
 
 
-def _undeclared_bytes(data: bytes | memoryview, at: int) -> int:
+def _undeclared_bytes(data: RecordingBytes, at: int) -> int:
     """Bytes from `at` on that are no RIFF chunks."""
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, at)
-        end = at + 8 + size
-        if not all(0x20 <= byte < 0x7F for byte in name) or end > len(data):
+    file_end = data.size or 0
+    for name, body, size in _chunks(data, at):
+        if not all(0x20 <= byte < 0x7F for byte in name) or body + size > file_end:
             break
-        at = end + size % 2
-    left = len(data) - at
+        at = body + size + size % 2
+    left = file_end - at
     return left if left >= _MIN_UNDECLARED_BYTES else 0
+
+
+def _chunks(data: RecordingBytes, at: int) -> Iterator[tuple[bytes, int, int]]:
+    """The RIFF chunks from `at` on: name, offset of the body, and the size that is stated."""
+    for _ in range(_MAX_CHUNKS):
+        header = data.read(at, 8)
+        if len(header) < 8:
+            return
+        name, size = struct.unpack("<4sI", header)
+        yield name, at + 8, size
+        at += 8 + size + size % 2

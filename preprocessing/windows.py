@@ -11,6 +11,7 @@ from preprocessing.container import AudioInfo, Limits, probe
 from preprocessing.cutting import lookahead, window_end
 from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, check_wave_size, decode
 from preprocessing.errors import CorruptAudioError
+from preprocessing.recording_bytes import RecordingBytes, recording_bytes
 from preprocessing.wave_file import wave_bytes
 
 
@@ -33,15 +34,21 @@ class Window:
 class Episode:
     """A recording of any length: a description that is decoded as its windows are read."""
 
-    def __init__(self, data: bytes | memoryview, limits: Limits):
+    def __init__(self, data: bytes | memoryview | RecordingBytes, limits: Limits):
         """Raises AudioError when `data` is no audio within `limits`."""
-        self._data, self._limits = data, limits
-        self.info: AudioInfo = probe(data, limits)
+        self._data, self._limits = recording_bytes(data), limits
+        self.info: AudioInfo = probe(self._data, limits)  # of an arriving file: final once `windows` is exhausted
         self.report = DecodeReport()
 
     def windows(self, max_s: float) -> Iterator[Window]:
-        """Windows of at most `max_s`, in order, that join to the whole. Raises AudioError if decoding fails."""
-        return cut(decode(self._data, self._limits, self.report), max_s)
+        """Windows of at most `max_s`, in order, that join to the whole. Raises AudioError if decoding fails.
+
+        An arriving file is read once more when all of it is there, for what only its end tells.
+        """
+        yield from cut(decode(self._data, self._limits, self.report), max_s)
+        if self._data.size is None:
+            self._data = self._data.complete()
+            self.info = probe(self._data, self._limits)
 
     def undecoded_s(self) -> float:
         """Seconds of the recording that could not be decoded; complete once `windows` is exhausted."""
