@@ -120,6 +120,25 @@ class Settings(BaseSettings):
         description="CPU threads of each model; 0: one per core for Whisper, one per eight cores for the others.",
     )
 
+    # How uploads are kept and decoded.
+    spool_dir: Path | None = Field(None, description="Folder for uploads while they are scanned; default: the TMPDIR.")
+    spool_max_bytes: int = Field(16 * 2**30, gt=0, description="Most bytes that all uploads may hold there.")
+    decoder_processes: int = Field(
+        0, ge=0, description="Recordings decoded at a time; one that waits costs memory only. 0: 4 for each core."
+    )
+    decoder_sandbox: bool = Field(
+        True, description="Confine decoding by a system-call filter; only a machine without one may go without."
+    )
+    decoder_memory_bytes: int = Field(
+        2**30, ge=2**26, description="Memory of a decoder process beyond what a fresh one has; more ends it."
+    )
+    decoder_cpu_s: float = Field(
+        20.0, ge=1, description="CPU seconds for any recording; its bytes and its seconds add to them."
+    )
+    decoder_stall_s: float = Field(
+        60.0, gt=0, description="A decoder that has bytes and gives no sign of life for so long is killed."
+    )
+
     # How audio is cut, and what is refused.
     window_max_s: float = Field(30.0, ge=2.0, le=30.0, description="Longest window cut from an episode, in s.")
     episode_parallel_windows: int = Field(8, ge=1, le=64, description="Windows of one episode in flight at a time.")

@@ -1,0 +1,32 @@
+"""Decoding as the settings have it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from aircheck.gateway.decoding.pool import DecoderPool
+from aircheck.gateway.decoding.sandbox import SandboxLimits
+from aircheck.gateway.decoding.spool import SpoolQuota
+from aircheck.settings import Settings
+
+_PROCESSES_PER_CORE = 4  # most of them wait: for their client's bytes, or for the models
+
+
+def spool_quota(settings: Settings) -> SpoolQuota:
+    """What uploads may hold on disk."""
+    folder = settings.spool_dir or Path(tempfile.gettempdir())
+    return SpoolQuota(folder, settings.spool_max_bytes, settings.max_episode_bytes)
+
+
+def decoder_pool(settings: Settings) -> DecoderPool:
+    """Decoder processes, to be entered."""
+    limits = SandboxLimits(
+        is_confined=settings.decoder_sandbox,
+        memory_bytes=settings.decoder_memory_bytes,
+        cpu_base_s=settings.decoder_cpu_s,
+        stall_s=settings.decoder_stall_s,
+    )
+    cores = len(os.sched_getaffinity(0))
+    return DecoderPool(limits, settings.decoder_processes or _PROCESSES_PER_CORE * cores)
