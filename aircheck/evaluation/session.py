@@ -33,7 +33,7 @@ from aircheck.inference.text_safety.errors import CheckpointError, LabelMapError
 from aircheck.inference.whisper.weights.checkpoint import CheckpointError as WhisperCheckpointError
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.judge_endpoint import judge_of
-from aircheck.policy.packs import PolicyPack, load_pack
+from aircheck.policy.packs import PackLibrary
 from aircheck.server import Server
 from aircheck.settings import Settings, SettingsError
 from aircheck.triton import TritonError
@@ -147,7 +147,7 @@ def _evaluate(options: Options, console: Console) -> int:
 def _scored(options: Options, settings: Settings, folder: Path, console: Console) -> Measured:
     """The data's items, scored by a model or through a server, and what the pack makes of them."""
     context = _context(options)
-    pack = require_pack(context.policy_pack, settings)
+    pack = PackLibrary(settings.policy_dir)[context.policy_pack]
     items = _items(options)
     console.print(f"[bold]Measuring[/] {options.title}: {len(items)} items")
     with _scorer(options, settings, context, console) as scorer:
@@ -200,15 +200,6 @@ def _context(options: Options) -> Context:
         first = error.errors(include_url=False)[0]
         name = {"policy_pack": "pack"}.get(str(first["loc"][0]), str(first["loc"][0]).replace("_", "-"))
         raise UsageError(f"--{name} {first['input']!r}: {first['msg']}") from None
-
-
-def require_pack(name: str, settings: Settings) -> PolicyPack:
-    """This machine's pack of that name. Raises PolicyError, which names the packs there are."""
-    path = settings.policy_dir / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in settings.policy_dir.glob("*.yaml"))) or "none"
-        raise PolicyError(f"no policy pack {name!r} in {settings.policy_dir}; available: {known}")
-    return load_pack(path)
 
 
 @contextmanager

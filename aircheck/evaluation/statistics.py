@@ -63,15 +63,13 @@ def error_rate(errors: Array, words: Array, speakers: NDArray[np.str_]) -> Figur
     value, total = float(errors.sum() / words.sum()), float(words.sum())
     if len(sums[0]) < 2:
         return Figure(value, None, None, float(errors.sum()), total, len(words))
-    interval = stats.bootstrap(
+    interval = _interval(
         sums,
         lambda edits, of, axis: edits.sum(axis=axis) / of.sum(axis=axis),
         paired=True,
         vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return Figure(value, float(interval.low), float(interval.high), float(errors.sum()), total, len(words))
+    )
+    return Figure(value, *interval, float(errors.sum()), total, len(words))
 
 
 def auc(truth: Array, scores: Array) -> Figure:
@@ -120,13 +118,13 @@ def _ranking(truth: Array, scores: Array, statistic: Callable[..., Any], vectori
     value = float(statistic(*both))
     if min(map(len, both)) < 2:
         return Figure(value, n=len(truth))
-    interval = stats.bootstrap(
-        both,
-        statistic,
-        vectorized=vectorized,
-        n_resamples=N_RESAMPLES,
-        batch=20,
-        method="percentile",
-        rng=np.random.default_rng(0),
+    interval = _interval(both, statistic, vectorized=vectorized, n_resamples=N_RESAMPLES, batch=20)
+    return Figure(value, *interval, n=len(truth))
+
+
+def _interval(samples: tuple[Any, ...], statistic: Callable[..., Any], **options: Any) -> tuple[float, float]:
+    """The percentile bootstrap's."""
+    found = stats.bootstrap(
+        samples, statistic, method="percentile", rng=np.random.default_rng(0), **options
     ).confidence_interval
-    return Figure(value, float(interval.low), float(interval.high), n=len(truth))
+    return float(found.low), float(found.high)

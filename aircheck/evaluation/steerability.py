@@ -49,139 +49,76 @@ def _policy(subject: str, *exclusions: str) -> str:
     return "\n".join([*lines, *(f"- {exclusion}" for exclusion in (*exclusions, "talk of anything else"))])
 
 
-CASES: tuple[Case, ...] = tuple(
+_PASSAGES = {  # by subject and another one: passages, each with an exclusion that covers it
+    ("betting and gambling", "cooking"): {
+        "We put twenty on the second horse and it came in last.": "talk of horse races",
+        "He plays the slot machines every Friday night.": "talk of slot machines",
+    },
+    ("alcohol", "gardening"): {
+        "I poured us both another glass of red wine.": "talk of wine",
+        "They brew their own beer in the cellar.": "talk of how drinks are made",
+    },
+    ("hunting", "fishing from boats"): {
+        "He shot the stag at dawn and carried it down the hill.": "talk of deer",
+        "The dogs chased the fox across three fields.": "talk of hunts with dogs",
+    },
+    ("advice on investments", "the weather"): {
+        "Buy these shares before Friday, she told us.": "talk of shares",
+        "Put your savings into gold, and wait for ten years.": "talk of gold",
+    },
+    ("surgery", "dentists"): {
+        "The surgeon described how he opened the knee.": "talk of knees",
+        "They took out my appendix last winter.": "what speakers tell of their own operations",
+    },
+    ("romance", "furniture"): {
+        "They kissed for a long time on the pier.": "talk of kisses",
+        "He wrote her a love letter every week.": "talk of letters",
+    },
+    ("sport", "politics"): {
+        "We lost the final by two goals.": "talk of football matches",
+        "She swam the channel in eleven hours.": "talk of swimming",
+    },
+    ("politics", "sport"): {
+        "The minister promised to lower the tax by spring.": "talk of taxes",
+        "Half of the council walked out before the vote.": "talk of town councils",
+    },
+    ("religion", "computers"): {
+        "The monks sing in the chapel before sunrise.": "talk of singing in chapels",
+        "We fast until the evening for a whole month.": "talk of fasting",
+    },
+    ("smoking", "knitting"): {
+        "He lit a cigar after dinner.": "talk of cigars",
+        "My aunt gave up cigarettes in June.": "talk of people who stopped smoking",
+    },
+    ("dieting", "astronomy"): {
+        "She eats no bread and has lost ten pounds.": "talk of bread",
+        "The doctor told him to weigh himself every day.": "advice that doctors give",
+    },
+    ("ghosts", "trains"): {
+        "Something knocks on the attic door every midnight, and nobody is there.": "talk of attics",
+        "The old captain's ghost still walks the deck.": "talk of ghosts on ships",
+    },
+    ("cars", "poetry"): {
+        "The engine stalled twice on the motorway.": "talk of engine trouble",
+        "She restored a red convertible from the fifties.": "talk of old cars",
+    },
+    ("television", "beekeeping"): {
+        "Last night's episode ended with the wedding.": "talk of how episodes end",
+        "The quiz show has a new host.": "talk of quiz shows",
+    },
+    ("working conditions", "birds"): {
+        "The night shift got no break for nine hours.": "talk of night shifts",
+        "Our boss pays us at the end of the month.": "talk of when wages are paid",
+    },
+    ("dangerous animals", "pottery"): {
+        "A bear walked past our tent.": "talk of bears",
+        "The snake in the shed was as long as my arm.": "talk of snakes",
+    },
+}
+CASES = tuple(
     Case(passage, subject, exclusion, other)
-    for subject, other, passages in (
-        (
-            "betting and gambling",
-            "cooking",
-            (
-                ("We put twenty on the second horse and it came in last.", "talk of horse races"),
-                ("He plays the slot machines every Friday night.", "talk of slot machines"),
-            ),
-        ),
-        (
-            "alcohol",
-            "gardening",
-            (
-                ("I poured us both another glass of red wine.", "talk of wine"),
-                ("They brew their own beer in the cellar.", "talk of how drinks are made"),
-            ),
-        ),
-        (
-            "hunting",
-            "fishing from boats",
-            (
-                ("He shot the stag at dawn and carried it down the hill.", "talk of deer"),
-                ("The dogs chased the fox across three fields.", "talk of hunts with dogs"),
-            ),
-        ),
-        (
-            "advice on investments",
-            "the weather",
-            (
-                ("Buy these shares before Friday, she told us.", "talk of shares"),
-                ("Put your savings into gold, and wait for ten years.", "talk of gold"),
-            ),
-        ),
-        (
-            "surgery",
-            "dentists",
-            (
-                ("The surgeon described how he opened the knee.", "talk of knees"),
-                ("They took out my appendix last winter.", "what a speaker tells of operations on the speaker"),
-            ),
-        ),
-        (
-            "romance",
-            "furniture",
-            (
-                ("They kissed for a long time on the pier.", "talk of kisses"),
-                ("He wrote her a love letter every week.", "talk of letters"),
-            ),
-        ),
-        (
-            "sport",
-            "politics",
-            (
-                ("We lost the final by two goals.", "talk of football matches"),
-                ("She swam the channel in eleven hours.", "talk of swimming"),
-            ),
-        ),
-        (
-            "politics",
-            "sport",
-            (
-                ("The minister promised to lower the tax by spring.", "talk of taxes"),
-                ("Half of the council walked out before the vote.", "talk of town councils"),
-            ),
-        ),
-        (
-            "religion",
-            "computers",
-            (
-                ("The monks sing in the chapel before sunrise.", "talk of singing in chapels"),
-                ("We fast until the evening for a whole month.", "talk of fasting"),
-            ),
-        ),
-        (
-            "smoking",
-            "knitting",
-            (
-                ("He lit a cigar after dinner.", "talk of cigars"),
-                ("My aunt gave up cigarettes in June.", "talk of people who stopped smoking"),
-            ),
-        ),
-        (
-            "dieting",
-            "astronomy",
-            (
-                ("She eats no bread and has lost ten pounds.", "talk of bread"),
-                ("The doctor told him to weigh himself every day.", "advice that doctors give"),
-            ),
-        ),
-        (
-            "ghosts and haunted places",
-            "trains",
-            (
-                ("Something knocks on the attic door every midnight.", "talk of attics"),
-                ("The old captain's ghost still walks the deck.", "talk of ghosts on ships"),
-            ),
-        ),
-        (
-            "cars",
-            "poetry",
-            (
-                ("The engine stalled twice on the motorway.", "talk of engine trouble"),
-                ("She restored a red convertible from the fifties.", "talk of old cars"),
-            ),
-        ),
-        (
-            "television programmes",
-            "beekeeping",
-            (
-                ("Last night's episode ended with the wedding.", "talk of how episodes end"),
-                ("The quiz show has a new host.", "talk of quiz shows"),
-            ),
-        ),
-        (
-            "working conditions",
-            "birds",
-            (
-                ("The night shift got no break for nine hours.", "talk of night shifts"),
-                ("Our boss pays us at the end of the month.", "talk of when wages are paid"),
-            ),
-        ),
-        (
-            "dangerous animals",
-            "pottery",
-            (
-                ("A bear walked past our tent.", "talk of bears"),
-                ("The snake in the shed was as long as my arm.", "talk of snakes"),
-            ),
-        ),
-    )
-    for passage, exclusion in passages
+    for (subject, other), passages in _PASSAGES.items()
+    for passage, exclusion in passages.items()
 )
 
 

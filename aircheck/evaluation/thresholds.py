@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from aircheck.evaluation.items import CATEGORIES, TARGETS, DataError
-from aircheck.evaluation.session import ERROR, MEASURED, UsageError, command_line, require_pack
+from aircheck.evaluation.session import ERROR, MEASURED, UsageError, command_line
 from aircheck.evaluation.table import SCORES, read_scores
 from aircheck.policy.errors import PolicyError
-from aircheck.policy.packs import Level, PolicyPack, load_pack
+from aircheck.policy.packs import Level, PackLibrary, PolicyPack, load_pack
 from aircheck.policy.taxonomy import Category, Event
 from aircheck.settings import Settings, SettingsError
 
@@ -56,7 +56,7 @@ def run_thresholds(
     """Prints the proposals, and writes the pack when `out` is given. Returns the exit code."""
     try:
         wanted = parse_budgets(budgets)
-        pack = require_pack(pack_name, Settings.load())
+        pack = PackLibrary(Settings.load().policy_dir)[pack_name]
         proposals = propose(*read_scores(source / SCORES if source.is_dir() else source), pack, wanted)
         _print(proposals, console)
         for remark in overridden(pack, proposals):
