@@ -177,6 +177,6 @@ def measure(judge: PolicyJudge, cases: Sequence[Case] = CASES) -> Measured:
             found.append(row("followed", statistics.share(int(right.sum()), len(right)), by=by, part=str(part)))
     conditions = {
         "policy_judge": f"{judge.name}, prompt {PROMPT_VERSION}",
-        "data": f"{len(asked)} passages under {n_asked} policies",
+        "data": f"{len(asked)} passages, each under {len(cases[0].policies)} policies",
     }
     return Measured(conditions, faults, pd.DataFrame(found))
