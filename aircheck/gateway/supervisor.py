@@ -156,6 +156,7 @@ class Supervisor:
         if self._run is not None:
             self._run.lose("the server stops")
             self._run = None
+        self._is_serving.set()  # whoever waits for a Triton learns that none comes
 
     async def _infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
         try:
@@ -188,8 +189,9 @@ class Supervisor:
             started_s = time.monotonic()
             run.lose(reason)
             await run.process.kill()
-            self._serve(await self._start_at_last())
+            process = await self._start_at_last()
             self.restarts += 1
+            self._serve(process)
             _log.warning("Triton serves again after %.1f s", time.monotonic() - started_s)
 
     async def _start_at_last(self) -> TritonProcess:
@@ -237,7 +239,11 @@ class _Run:
         watches = [asyncio.create_task(self._watch.fault()), asyncio.create_task(self._stall())]
         try:
             await asyncio.wait([*watches, self._lost], return_when=asyncio.FIRST_COMPLETED)
-            return next(done.result() for done in (self._lost, *watches) if done.done())
+            ended = next(done for done in (self._lost, *watches) if done.done())
+            if ended.exception() is not None:  # unwatched, it must not go on either
+                _log.error("the watch over Triton failed", exc_info=ended.exception())
+                return "Triton was not watched any more"
+            return ended.result()
         finally:
             for watch in watches:
                 watch.cancel()

@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from aircheck.gateway import reaper
 from aircheck.gateway.environment import triton_environment
@@ -36,7 +35,7 @@ _MAX_LINE = 16 * 2**10  # of the log
 
 
 class TritonProcess:
-    """A Triton that serves the ensemble and its models; `start` returns when they are ready."""
+    """A Triton that serves the ensemble and its models, between `start` and `kill`."""
 
     def __init__(self, settings: Settings, on_log: OnLog):
         self._settings, self._on_log = settings, on_log
@@ -49,17 +48,10 @@ class TritonProcess:
         self.pid = 0
         self.link = TritonLink(self._run_dir)
 
-    async def __aenter__(self) -> TritonProcess:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.kill()
-
     async def start(self) -> None:
-        """Raises TritonError when a model cannot be loaded (with Triton's own words), or `ready_timeout_s` runs out;
+        """Returns when all models are ready.
+
+        Raises TritonError when a model cannot be loaded (with Triton's own words), or `ready_timeout_s` runs out;
         nothing is left behind then."""
         try:
             await self._spawn()

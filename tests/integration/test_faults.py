@@ -1,0 +1,205 @@
+"""Processes of a real Triton that are killed or stopped under load: nothing is lost, and health says so meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from aircheck.gateway.processes import state
+from aircheck.gateway.supervisor import ServerState, Supervisor
+from aircheck.settings import ROOT, Settings
+from aircheck_client.schema import Context, Verdict
+from benchmarks.clips import sample_clips
+from preprocessing.errors import AudioError
+from support.triton import FREE_PORTS
+
+MODELS = ("audio_decode", "acoustic_safety", "whisper", "text_safety", "policy")
+IN_FLIGHT = 3
+NOTICE_S = 2.0  # the promise, not a measurement: health tells the truth within
+
+
+class Supervised:
+    """A supervisor on an event loop of its own, for tests that are no coroutines."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.supervisor = Supervisor(Settings.load(**FREE_PORTS))
+        self.states: list[tuple[float, ServerState]] = []
+        self.supervisor.on_state(lambda reached: self.states.append((time.monotonic(), reached)))
+        self(self.supervisor.__aenter__())
+
+    def __call__(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(300)
+
+    def infer(self, *windows: bytes) -> list[Verdict | Exception]:
+        async def all_of_them() -> Any:
+            calls = [self.supervisor.infer(wav, Context(), "en", None) for wav in windows]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        return self(all_of_them())
+
+    def pid(self, name: str) -> int:
+        return next(pid for pid, its in self.supervisor.triton.processes().items() if its == name)
+
+    def when_asked(self, act: Callable[[], None]) -> None:
+        """Acts as soon as windows are with the models."""
+
+        async def wait() -> None:
+            while self.supervisor.in_flight < IN_FLIGHT:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            act()
+
+        asyncio.run_coroutine_threadsafe(wait(), self._loop)
+
+    def close(self) -> None:
+        self(self.supervisor.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def supervised():
+    running = Supervised()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return sample_clips(ROOT / "samples" / "episode.mp3", 4.0)[1 : 1 + IN_FLIGHT]
+
+
+@pytest.fixture(scope="module")
+def expected(supervised, windows):
+    return supervised.infer(*windows)
+
+
+def check_recovery(supervised, windows, expected, name, act):
+    """Acts on a process while windows are in flight; all are answered rightly, and health says what happens."""
+    restarts, acted_at = supervised.supervisor.restarts, []
+    supervised.states.clear()
+
+    def at_once():
+        acted_at.append(time.monotonic())
+        act(supervised.pid(name))
+
+    supervised.when_asked(at_once)
+    assert supervised.infer(*windows) == expected
+    assert supervised.supervisor.restarts == restarts + 1
+    (noticed_at, first), (_, second) = supervised.states
+    assert (first, second) == (ServerState.RECOVERING, ServerState.SERVING)
+    assert noticed_at - acted_at[0] < NOTICE_S
+    assert supervised.infer(*windows) == expected
+
+
+@pytest.mark.parametrize("name", [*MODELS, "tritonserver", "reaper"])
+def test_a_killed_process_loses_no_window(supervised, windows, expected, name):
+    assert all(isinstance(verdict, Verdict) for verdict in expected)
+    regions = supervised.supervisor.triton.shared_memory()
+    check_recovery(supervised, windows, expected, name, lambda pid: os.kill(pid, signal.SIGKILL))
+    assert regions
+    assert not any(region.exists() for region in regions)
+
+
+def test_a_model_that_is_stopped_for_a_while_loses_no_window(supervised, windows, expected):
+    def stop(pid):
+        process = psutil.Process(pid)
+        process.suspend()
+        threading.Timer(3.0, lambda: process.is_running() and process.resume()).start()
+
+    check_recovery(supervised, windows, expected, "whisper", stop)
+
+
+def test_audio_that_cannot_be_used_is_the_callers_error_and_nobody_elses(supervised, windows, expected):
+    bad, *good = supervised.infer(b"RIFF" + bytes(1000), *windows)
+    assert isinstance(bad, AudioError)
+    assert "ensemble" not in str(bad)
+    assert good == expected
+
+
+def test_windows_whose_callers_have_gone_are_dropped_by_whisper(supervised, windows):
+    def spent_s():
+        return sum(whisper.cpu_times()[:2])
+
+    whisper = psutil.Process(supervised.pid("whisper"))
+    begun_s = spent_s()
+    supervised.infer(*windows)
+    cost_s = (spent_s() - begun_s) / len(windows)
+
+    async def give_up():
+        calls = [asyncio.create_task(supervised.supervisor.infer(windows[0], Context(), "en", None)) for _ in range(32)]
+        while spent_s() - begun_s < cost_s * (len(windows) + 1):
+            await asyncio.sleep(0.05)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    supervised(give_up())
+    begun_s = spent_s()
+    assert all(isinstance(verdict, Verdict) for verdict in supervised.infer(windows[0]))
+    # the one asked for after them, and what was under way; all would be 32 more
+    assert spent_s() - begun_s < 16 * cost_s
+
+
+def test_nobody_else_can_reach_triton_or_read_its_memory(supervised):
+    triton = supervised.supervisor.triton
+    assert triton.shared_memory()
+    assert {region.stat().st_mode & 0o777 for region in triton.shared_memory()} == {0o600}
+    directory = Path(triton.link.url.removeprefix("unix:")).parent
+    assert directory.stat().st_mode & 0o777 == 0o700
+    for pid in triton.processes():
+        assert not [c for c in psutil.Process(pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]
+
+
+def test_metrics_are_those_of_triton_and_of_the_models(supervised):
+    text = supervised(supervised.supervisor.metrics())
+    assert 'nv_inference_request_success{model="audio_safety"' in text
+
+
+_GATEWAY = """
+import asyncio
+from aircheck.gateway.supervisor import Supervisor
+from aircheck.settings import Settings
+
+async def main():
+    async with Supervisor(Settings.load()) as triton:
+        print(triton.triton.shm_prefix, *triton.triton.processes(), flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_outlives_a_killed_gateway():
+    environment = {**os.environ, "AIRCHECK_TOKEN": "open-sesame", "AIP_MODE": "PREDICTION"}
+    command = [sys.executable, "-c", _GATEWAY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as gateway:
+        prefix, *pids = gateway.stdout.readline().split()
+        processes = [int(pid) for pid in pids]
+        assert len(processes) == len(MODELS) + 2
+        for pid in processes:
+            seen = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+            assert b"open-sesame" not in seen
+            assert b"AIP_MODE" not in seen
+        os.kill(processes[-1], signal.SIGSTOP)  # a stopped one cannot end by itself
+        gateway.kill()
+    deadline_s = time.monotonic() + 5
+    while any(state(pid) not in ("", "Z") for pid in processes):
+        assert time.monotonic() < deadline_s, [pid for pid in processes if state(pid)]
+        time.sleep(0.05)
+    assert not list(Path("/dev/shm").glob(f"{prefix}*"))
