@@ -28,9 +28,7 @@ class YamlFile:
 
     @classmethod
     def read(cls, path: Path) -> YamlFile:
-        """Reads one document as PyYAML does, except that a key may stand only once in a mapping.
-
-        YAML forbids that, but PyYAML silently keeps the last, so that a line of a policy or label map would do nothing.
+        """Reads a file of one document.
 
         Raises:
             YamlFileError: it cannot be read, or is not valid YAML.
@@ -41,9 +39,7 @@ class YamlFile:
         except (OSError, UnicodeDecodeError) as error:
             raise YamlFileError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
         try:
-            if repeated := _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader)):
-                raise yaml.YAMLError(repeated)
-            return cls(path, yaml.safe_load(text), hashlib.sha256(encoded).hexdigest())
+            return cls(path, yaml.load(text, Loader=_Loader), hashlib.sha256(encoded).hexdigest())
         except yaml.YAMLError as error:
             raise YamlFileError(f"{path}: not valid YAML: {error}") from None
 
@@ -58,6 +54,24 @@ class YamlFile:
         except ValidationError as error:
             faults = [_fault(details) for details in error.errors(include_url=False)]
             raise YamlFileError(f"{self.path}: " + "\n  ".join(faults)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """As PyYAML's, except that a key may stand only once in a mapping.
+
+    YAML forbids that, but PyYAML silently keeps the last, so that a line of a policy or label map would do nothing.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise yaml.YAMLError(
+                    f"key {key.value!r} of line {lines[key.value]} is repeated in line {line}; keep one of the two"
+                )
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
 
 
 def _fault(details: Any) -> str:
@@ -79,23 +93,3 @@ def _fault(details: Any) -> str:
 
 def _where(keys: Sequence[int | str]) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".") or "the file"
-
-
-def _repeated_key(node: yaml.Node | None) -> str:
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                line = key.start_mark.line + 1
-                if key.value in seen:
-                    return (
-                        f"key {key.value!r} of line {seen[key.value]} is repeated in line {line}; keep one of the two"
-                    )
-                seen[key.value] = line
-            if found := _repeated_key(value):
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            if found := _repeated_key(item):
-                return found
-    return ""

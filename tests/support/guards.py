@@ -11,6 +11,8 @@ from transformers import (
     Gemma2ForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
+    GraniteMoeConfig,
+    GraniteMoeForCausalLM,
     Llama4Config,
     Llama4ForConditionalGeneration,
     LlamaConfig,
@@ -39,9 +41,10 @@ KINDS = {
     "llama": (LlamaConfig, LlamaForCausalLM, {}),
     "gemma2": (Gemma2Config, Gemma2ForCausalLM, {"head_dim": 8, "sliding_window": 64}),
     "granite": (GraniteConfig, GraniteForCausalLM, {"logits_scaling": 2.0}),
+    "granitemoe": (GraniteMoeConfig, GraniteMoeForCausalLM, {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "llama4": (Llama4Config, Llama4ForConditionalGeneration, {"head_dim": 8}),
 }
-"""The classes of Qwen3Guard, of Llama Guard 3 and Nemotron, of ShieldGemma, of Granite Guardian, of Llama Guard 4."""
+"""The classes of Qwen3Guard, Llama Guard 3 and Nemotron, ShieldGemma, Granite Guardian (two of them), Llama Guard 4."""
 
 _LLAMA_4 = {  # dense, and with a null of its makers'
     "intermediate_size_mlp": 64,

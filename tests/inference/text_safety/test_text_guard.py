@@ -29,6 +29,7 @@ OF_KIND = {
     "llama": LABELS / "guard_llama_guard_3.yaml",
     "gemma2": LABELS / "guard_shieldgemma.yaml",
     "granite": LABELS / "guard_granite_guardian.yaml",
+    "granitemoe": LABELS / "guard_granite_guardian.yaml",
     "llama4": LABELS / "guard_llama_guard_4.yaml",
 }
 TEXTS = ["i will not love the rain", "you", "they hate the dog and the cat in the house " * 6, "zebra"]
@@ -90,7 +91,7 @@ def test_scores_of_a_guard_that_names_a_category_are_transformers_own(guards: di
     assert np.ptp(scores, axis=0).max() > 1e-2  # it does read the texts
 
 
-@pytest.mark.parametrize("kind", ["gemma2", "granite"])
+@pytest.mark.parametrize("kind", ["gemma2", "granite", "granitemoe"])
 def test_scores_of_a_guard_that_is_asked_for_each_category_are_transformers_own(
     guards: dict[str, Path], kind: str
 ) -> None:
