@@ -36,6 +36,7 @@ def decide_window(
     rules: Rules,
     warnings: tuple[str, ...] = (),
     review: Review | None = None,
+    language: str = "",
 ) -> Verdict:
     """The verdict on one window; times count from the window's start.
 
@@ -43,10 +44,14 @@ def decide_window(
         rules: `pack.for_context(context)`.
         warnings: what the decoder warns of.
         review: what a policy judge made of `text` under `rules`, where there is one.
+        language: that of all audio, by the server's settings, which no detection puts in doubt; empty: detected.
 
     Raises:
         PolicyError: a classifier speaks of a category or an event that the taxonomy does not have.
     """
+    detected = {name: getattr(transcript, name) for name in ("detected_language", "detected_probability")}
+    if language:
+        transcript = transcript.model_copy(update={"detected_language": ""})
     context_sounds = _context_sounds(acoustic, duration_s, rules)
     evidence = {
         **_text_evidence(transcript, text, duration_s, rules, review),
@@ -71,12 +76,7 @@ def decide_window(
             models=provenance.models(transcript, text, acoustic, review.judge if review else None),
         ),
     )
-    return verdict.model_copy(
-        update={
-            "detected_language": transcript.detected_language,
-            "detected_probability": transcript.detected_probability,
-        }
-    )
+    return verdict.model_copy(update=detected)
 
 
 def _text_evidence(

@@ -33,10 +33,15 @@ _CONTEXT_REMEDIES = {
 class PolicyService:
     """Decides windows by the packs of one directory; thread-safe."""
 
-    def __init__(self, policy_dir: Path, judge: PolicyJudge | None = None) -> None:
-        """Load every pack. Raises PolicyError, which names the file and the key, for a pack with a fault."""
+    def __init__(self, policy_dir: Path, judge: PolicyJudge | None = None, language: str = "auto") -> None:
+        """Load every pack. Raises PolicyError, which names the file and the key, for a pack with a fault.
+
+        Args:
+            language: the setting: "auto", or that of all audio.
+        """
         self._packs = PackLibrary(policy_dir)
         self._judge = judge
+        self._language = "" if language == "auto" else language
 
     def decide(
         self,
@@ -75,6 +80,7 @@ class PolicyService:
             rules,
             _parsed("WARNINGS", _WARNINGS, warnings_json),
             self._judge.review(text, rules) if self._judge else None,
+            self._language,
         )
 
     def rules(self, context_json: bytes) -> tuple[Context, Rules]:

@@ -171,6 +171,12 @@ class TestLanguageThatIsNotSure:
         verdict = decide(transcript(self.WORDS, language="en", detected=detected))
         assert (verdict.action, verdict.unchecked, verdict.warnings) == (Action.ALLOW, (), ())
 
+    def test_is_none_that_the_settings_fix(self) -> None:
+        spoken = transcript(self.WORDS, language="en", detected=("en", 0.1))
+        verdict = decide(spoken, language="en")
+        assert (verdict.action, verdict.unchecked, verdict.warnings) == (Action.ALLOW, (), ())
+        assert (verdict.detected_language, verdict.detected_probability) == ("en", 0.1)
+
     def test_never_blocks_by_a_score_that_means_little(self) -> None:
         text = text_findings(said("hate", 0.99)).model_copy(update={"languages": ("en",)})
         spoken = transcript_of(text).model_copy(update={"detected_probability": SURE_PROBABILITY - 0.01})

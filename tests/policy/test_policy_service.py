@@ -39,6 +39,19 @@ def test_decides_from_text_and_sound(service: PolicyService) -> None:
     assert [item.text for item in verdict.segments] == ["i will hurt you"]
 
 
+@pytest.mark.parametrize(("setting", "unsure"), [("auto", True), ("en", False)])
+def test_the_language_that_the_settings_fix_is_sure(policy_dir: Path, setting: str, unsure: bool) -> None:
+    words = said("hate", 0.1, "hello")
+    text = text_findings(words).model_copy(update={"languages": ("en",)})
+    spoken = transcript(*words.segments, detected=("en", 0.2))
+    verdict = ask(
+        PolicyService(policy_dir, language=setting),
+        transcript_json=spoken.model_dump_json().encode(),
+        text_findings_json=text.model_dump_json().encode(),
+    )
+    assert bool(verdict.unchecked) is unsure
+
+
 @pytest.mark.parametrize("context", [b"", b" ", b"{}"])
 def test_no_context_means_the_defaults(service: PolicyService, context: bytes) -> None:
     assert ask(service, context_json=context).context == Context()

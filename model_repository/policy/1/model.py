@@ -21,7 +21,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         settings = Settings.load()
         judge = judge_of(settings)
-        self._service = PolicyService(settings.policy_dir, judge)
+        self._service = PolicyService(settings.policy_dir, judge, settings.language)
         # who waits for the judge must not keep others waiting
         self._waiting = ThreadPoolExecutor(_MAX_WAITING, thread_name_prefix="policy") if judge else None
 
