@@ -15,6 +15,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 
+from aircheck.gateway.decoding.errors import DecoderLostError, SpoolFullError
 from aircheck.gateway.errors import AccessError, BusyError, DrainingError, OverloadedError, StalledError, WindowError
 from aircheck.policy.errors import PolicyError, RequestError
 from preprocessing.errors import AudioError
@@ -28,6 +29,8 @@ _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
     (AccessError, grpc.StatusCode.UNAUTHENTICATED),
     (OverloadedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (SpoolFullError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DecoderLostError, grpc.StatusCode.INTERNAL),
     (BusyError, grpc.StatusCode.UNAVAILABLE),
     (DrainingError, grpc.StatusCode.UNAVAILABLE),
     (StalledError, grpc.StatusCode.DEADLINE_EXCEEDED),
@@ -65,7 +68,7 @@ def message(fault: Exception) -> str:
 def retry_after_s(fault: Exception, code: grpc.StatusCode) -> float | None:
     if isinstance(fault, OverloadedError):
         return fault.retry_after_s
-    return _RETRY_AFTER_S if code is grpc.StatusCode.UNAVAILABLE else None
+    return _RETRY_AFTER_S if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED) else None
 
 
 async def abort(
