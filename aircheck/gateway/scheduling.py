@@ -17,8 +17,8 @@ from enum import IntEnum
 from aircheck.gateway.errors import OverloadedError
 
 YIELD_EVERY = 8
-RATE_OVER_S = 30.0  # how far back finished windows count for the estimate of a wait
-FEWEST_FOR_A_RATE = 4
+PACE_OVER = 32  # windows last answered while the models were busy, for the estimate of a wait
+FEWEST_FOR_A_PACE = 4
 
 
 class Priority(IntEnum):
@@ -63,7 +63,8 @@ class WindowScheduler:
         self._in_flight = 0
         self._queues: dict[Priority, deque[Turns]] = {priority: deque() for priority in Priority}
         self._passed_over = dict.fromkeys(Priority, 0)
-        self._finished_at_s: deque[float] = deque()
+        self._intervals_s: deque[float] = deque(maxlen=PACE_OVER)  # between two answers while the models are busy
+        self._busy_since_s: float | None = None  # or since the last answer
 
     def join(self, priority: Priority) -> Turns:
         """A place for one scan."""
@@ -77,18 +78,20 @@ class WindowScheduler:
         """Windows that wait, of `up_to` and all priorities before it."""
         return sum(len(turns.waiting) for priority in Priority if priority <= up_to for turns in self._queues[priority])
 
-    def expected_wait_s(self, priority: Priority) -> float:
-        """How long a window that came now would wait, by the rate of late; 0 while that is not known."""
-        now_s = time.monotonic()
-        self._forget(now_s)
-        if len(self._finished_at_s) < FEWEST_FOR_A_RATE or self._has_room(priority):
+    def expected_s(self, priority: Priority) -> float:
+        """When a window that came now would be answered, by the pace of late; 0 while that is not known.
+
+        Those in flight count as those that wait: more of them at a time make each slower. The pace is that of busy
+        models, so that few requests do not look like slow models; the longest interval, perhaps a restart, is left out.
+        """
+        if len(self._intervals_s) < FEWEST_FOR_A_PACE:
             return 0.0
-        took_s = now_s - self._finished_at_s[0]
-        return (self.waiting(priority) + 1) * took_s / len(self._finished_at_s)
+        pace_s = (sum(self._intervals_s) - max(self._intervals_s)) / (len(self._intervals_s) - 1)
+        return (self.waiting(priority) + self._in_flight + 1) * pace_s
 
     def refuse_late(self, priority: Priority, within_s: float) -> None:
-        """Raises OverloadedError when a window that came now would not be begun within `within_s`."""
-        expected_s = self.expected_wait_s(priority)
+        """Raises OverloadedError when a window that came now would not be answered within `within_s`."""
+        expected_s = self.expected_s(priority)
         if expected_s > within_s:
             raise OverloadedError(
                 f"{self.waiting(priority)} windows wait, about {expected_s:.0f} s of work", expected_s - within_s / 2
@@ -111,10 +114,14 @@ class WindowScheduler:
 
     def release(self, priority: Priority, begun_s: float | None) -> None:
         """A window is no longer in flight. `begun_s`: when it began, if it was answered."""
+        now_s = time.monotonic()
+        if begun_s is not None and self._busy_since_s is not None:
+            self._intervals_s.append(now_s - self._busy_since_s)
+            self._busy_since_s = now_s
         self._in_flight -= 1
-        if begun_s is not None:
-            self._finished_at_s.append(time.monotonic())
         self._grant()
+        if not self._is_busy():
+            self._busy_since_s = None
 
     def _leave(self, turns: Turns, turn: asyncio.Future[None]) -> None:
         if turn in turns.waiting:
@@ -136,6 +143,8 @@ class WindowScheduler:
             if turn.done():  # cancelled, and not yet taken out
                 continue
             self._in_flight += 1
+            if self._is_busy() and self._busy_since_s is None:
+                self._busy_since_s = time.monotonic()
             turn.set_result(None)
 
     def _next(self) -> Priority | None:
@@ -147,6 +156,5 @@ class WindowScheduler:
             self._passed_over[priority] = 0 if priority is chosen else self._passed_over[priority] + 1
         return chosen
 
-    def _forget(self, now_s: float) -> None:
-        while self._finished_at_s and self._finished_at_s[0] < now_s - RATE_OVER_S:
-            self._finished_at_s.popleft()
+    def _is_busy(self) -> bool:
+        return self._in_flight >= (self._max_in_flight + 1) // 2

@@ -112,7 +112,7 @@ def test_who_would_wait_too_long_is_refused_with_a_time_to_come_again() -> None:
         for _ in range(8):
             async with turns.window():
                 await asyncio.sleep(0.01)
-        scheduler.refuse_late(Priority.INTERACTIVE, 0.0)  # there is room
+        scheduler.refuse_late(Priority.INTERACTIVE, 0.1)  # there is room
         async with turns.window():
             waiting = [asyncio.create_task(wait(turns)) for _ in range(40)]
             await asyncio.sleep(0)
@@ -126,5 +126,38 @@ def test_who_would_wait_too_long_is_refused_with_a_time_to_come_again() -> None:
     async def wait(turns: Turns) -> None:
         async with turns.window():
             pass
+
+    asyncio.run(main())
+
+
+def test_windows_in_flight_count_for_the_wait() -> None:
+    async def main() -> None:
+        scheduler = WindowScheduler(8, kept_free=0)
+        turns = scheduler.join(Priority.INTERACTIVE)
+        await asyncio.gather(*(one(turns, 0.05 * at) for at in range(8)))
+        under_way = [asyncio.create_task(one(turns, 0.2)) for _ in range(7)]
+        await asyncio.sleep(0)
+        assert scheduler.waiting() == 0
+        scheduler.refuse_late(Priority.INTERACTIVE, 5.0)
+        with pytest.raises(OverloadedError):
+            scheduler.refuse_late(Priority.INTERACTIVE, 0.1)
+        await asyncio.gather(*under_way)
+
+    async def one(turns: Turns, seconds: float) -> None:
+        async with turns.window():
+            await asyncio.sleep(seconds)
+
+    asyncio.run(main())
+
+
+def test_few_requests_do_not_look_like_slow_models() -> None:
+    async def main() -> None:
+        scheduler = WindowScheduler(8)
+        turns = scheduler.join(Priority.INTERACTIVE)
+        for _ in range(10):  # one at a time, with pauses
+            async with turns.window():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
+        assert scheduler.expected_s(Priority.INTERACTIVE) == 0.0
 
     asyncio.run(main())
