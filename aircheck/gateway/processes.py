@@ -65,17 +65,6 @@ def state(pid: int) -> str:
         return ""
 
 
-def children(pid: int) -> list[int]:
-    """Process ids of the children, whichever thread started them."""
-    found: list[int] = []
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, listed.read_text().split())
-        except (FileNotFoundError, ProcessLookupError):  # the thread has ended
-            continue
-    return found
-
-
 def model_name(pid: int) -> str | None:
     """Which model a process of Triton's Python backend serves; None for other processes.
 

@@ -59,7 +59,7 @@ def end(group: int) -> int:
         if pid == group:
             status = its_status
         if pid == 0:
-            for child in _children():
+            for child in children(os.getpid()):
                 os.kill(child, signal.SIGKILL)  # no race: only this process reaps them
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 
@@ -70,6 +70,17 @@ def clean(shm_prefix: str, run_dir: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(region)
     shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of the children of a process."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{name}/stat") as stat:
+            parent = stat.read().rpartition(")")[2].split()[1]  # proc(5): pid (command) state ppid
+            if int(parent) == pid:
+                found.append(int(name))
+    return found
 
 
 def _wait(*fds: int) -> None:
@@ -96,11 +107,6 @@ def _become(command: list[str], reaper_pid: int) -> None:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(127)
-
-
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as listed:
-        return [int(pid) for pid in listed.read().split()]
 
 
 def _prctl(option: int, value: int) -> None:

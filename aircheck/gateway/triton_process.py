@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aircheck.gateway import reaper
 from aircheck.gateway.environment import triton_environment
-from aircheck.gateway.processes import children, model_name
+from aircheck.gateway.processes import model_name
 from aircheck.gateway.triton_link import MODEL, TritonLink
 from aircheck.settings import Settings
 from aircheck.triton import TritonError, find
@@ -64,7 +64,7 @@ class TritonProcess:
     def processes(self) -> dict[int, str]:
         """Process ids of Triton, the models and the reaper, with their names; a model may have several."""
         assert self._reaper is not None
-        models = {pid: name for pid in children(self.pid) if (name := model_name(pid))}
+        models = {pid: name for pid in reaper.children(self.pid) if (name := model_name(pid))}
         return {self.pid: "tritonserver", self._reaper.pid: "reaper", **models}
 
     def shared_memory(self) -> list[Path]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aircheck.gateway.processes import ProcessWatch, children, model_name
+from aircheck.gateway.processes import ProcessWatch, model_name
+from aircheck.gateway.reaper import children
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from aircheck.gateway import reaper
-from aircheck.gateway.processes import children, state
+from aircheck.gateway.processes import state
+from aircheck.gateway.reaper import children
 
 # one model's process in Triton's process group, one in a session of its own, one that is stopped
 _TRITON = "sleep 300 & setsid sleep 300 & sleep 300 & kill -STOP $!; sleep 300"
