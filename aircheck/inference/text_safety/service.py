@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from aircheck.inference.text_safety.checkpoint import CheckpointTextClassifier
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
-from aircheck.inference.text_safety.guard import GuardTextClassifier
 from aircheck.inference.text_safety.guard_card import GuardCard
 from aircheck.inference.text_safety.labels import LabelMap
 from aircheck.inference.text_safety.profanity import Profanity
@@ -47,6 +45,10 @@ def load(name: str, label_map: Path | None, device: torch.device) -> TextClassif
             f"text classifier '{name}' needs a label map from its labels to our categories; set text_labels to a file "
             "like server_config/labels/text_toxic_bert.yaml or, for a guard model, guard_qwen3guard.yaml"
         )
+    # imported here, since transformers takes seconds to import, and the embedded classifier needs none of it
+    from aircheck.inference.text_safety.checkpoint import CheckpointTextClassifier
+    from aircheck.inference.text_safety.guard import GuardTextClassifier
+
     card = read_card(label_map)
     if isinstance(card, GuardCard):
         return GuardTextClassifier(name, card, device)
