@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         1.5, gt=0, description="How long a process of Triton may be stopped (SIGSTOP) before all is started anew."
     )
     stall_timeout_s: float = Field(
-        60.0, gt=0, description="Without an answer to any window in flight for so long, Triton is started anew."
+        60.0, gt=0, description="Triton is started anew after so long without an answer, unless it computes: ten times."
     )
     log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
 

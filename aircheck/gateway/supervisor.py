@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aircheck.gateway.errors import BusyError, DrainingError, WindowError
-from aircheck.gateway.processes import ProcessWatch
+from aircheck.gateway.processes import ProcessWatch, cpu_seconds
 from aircheck.gateway.triton_link import LostError
 from aircheck.gateway.triton_process import OnLog, TritonProcess
 from aircheck.settings import Settings
@@ -38,6 +38,8 @@ _log = logging.getLogger("aircheck.gateway")
 
 PROBE_AFTER_S = 15.0  # without an answer, while idle
 PROBE_TIMEOUT_S = 30.0
+WORKING_SHARE = 0.05  # of a core: models that spend more while nothing is answered are slow, not stuck
+SLOW_FACTOR = 10  # times `stall_timeout_s` is too long for any window
 NOTICE_S = 2.0  # in which the watch notices that a process has ended
 LONGEST_RECOVERY_S = 120.0  # that a window without a deadline waits for
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0  # between two starts that fail
@@ -259,8 +261,8 @@ class _Run:
         call = asyncio.create_task(self.process.link.infer(wav, context, language, deadline_s))
         self._asked += 1
         try:
-            # one that is lost while others are answered is no stall; nothing takes twice as long as one
-            patience_s = 2 * self._stall_timeout_s
+            # one that is lost while others are answered is no stall
+            patience_s = SLOW_FACTOR * self._stall_timeout_s
             waited: list[asyncio.Future[Any]] = [call, self._lost]
             await asyncio.wait(waited, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
             if self._lost.done() and not call.done():
@@ -285,12 +287,21 @@ class _Run:
         return call.result()
 
     async def _stall(self) -> str:
-        """Returns when nothing is answered any more: no window while some are asked, or no probe while none is."""
+        """Returns when nothing is answered any more: no window while some are asked, or no probe while none is.
+
+        A machine may be slow: while the models compute, more patience is due.
+        """
+        processes = tuple(self.process.processes())
+        spent_s, since_s = cpu_seconds(processes), self._answered_at_s
         while True:
             await asyncio.sleep(1.0)
-            quiet_s = time.monotonic() - self._answered_at_s
+            if self._answered_at_s > since_s:
+                spent_s, since_s = cpu_seconds(processes), self._answered_at_s
+            quiet_s = time.monotonic() - since_s
             if self._asked and quiet_s >= self._stall_timeout_s:
-                return f"no window of {self._asked} was answered for {quiet_s:.0f} s"
+                is_working = cpu_seconds(processes) - spent_s >= WORKING_SHARE * quiet_s
+                if not is_working or quiet_s >= SLOW_FACTOR * self._stall_timeout_s:
+                    return f"no window of {self._asked} was answered for {quiet_s:.0f} s"
             if not self._asked and quiet_s >= PROBE_AFTER_S:
                 fault = await self._probe()
                 if fault:

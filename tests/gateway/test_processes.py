@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from aircheck.gateway.processes import ProcessWatch, model_name
+from aircheck.gateway.processes import ProcessWatch, cpu_seconds, model_name
 from aircheck.gateway.reaper import children
 
 
@@ -75,3 +76,11 @@ def test_children_are_found_and_models_are_known_by_their_command(sleepers):
             pass
         assert model_name(model.pid) == "whisper"
         model.kill()
+
+
+def test_cpu_time_is_that_of_the_processes_that_are_there():
+    begun_s = time.process_time()
+    before_s = cpu_seconds([os.getpid(), 2**22 + 1])  # above the kernel's highest process id
+    while time.process_time() - begun_s < 0.3:
+        pass
+    assert cpu_seconds([os.getpid()]) - before_s >= 0.2

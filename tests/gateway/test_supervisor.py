@@ -1,6 +1,7 @@
 """What the supervisor does when Triton ends, with a stand-in for Triton that ends when it is told to."""
 
 import asyncio
+import itertools
 import time
 from types import SimpleNamespace
 
@@ -164,6 +165,21 @@ def test_a_triton_that_answers_nothing_is_started_anew(triton):
 
     supervised(run, stall_timeout_s=0.5)
     assert triton.started[0].dropped == [SLOW]
+
+
+def test_a_triton_that_computes_gets_more_time(triton, monkeypatch):
+    spent_s = itertools.count()
+    monkeypatch.setattr(supervisor, "cpu_seconds", lambda pids: float(next(spent_s)))
+
+    async def run(one):
+        begun_s = time.monotonic()
+        task = asyncio.create_task(infer(one, SLOW))
+        while one.restarts < 1:
+            await asyncio.sleep(0.05)
+        task.cancel()
+        return time.monotonic() - begun_s
+
+    assert supervised(run, stall_timeout_s=0.3) >= 3.0
 
 
 def test_deadlines_that_pass_count_as_no_answers(triton):
