@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 PREFIX = "AIRCHECK_"
-_CLIENT_VARIABLES = {"AIRCHECK_URL"}  # read by the command line's client side, no setting of the server
+# read by the command line's client side, no settings of the server
+_CLIENT_VARIABLES = {"AIRCHECK_URL", "AIRCHECK_TOKEN", "AIRCHECK_TOKEN_FILE"}
 ROOT = Path(__file__).resolve().parent.parent  # the checkout: model_repository/ and server_config/ lie beside aircheck/
 PROFILES = ROOT / "server_config" / "profiles"
 
@@ -39,15 +40,21 @@ class Settings(BaseSettings):
     # Where the server listens.
     host: str = Field("127.0.0.1", description="Address to bind; anything but loopback wants TLS and a token.")
     grpc_port: int = Field(8001, ge=0, le=65535, description="gRPC port; 0 picks a free one.")
-    http_port: int = Field(8000, ge=0, le=65535, description="HTTP port (health, metadata); 0 picks a free one.")
     metrics_host: str = Field(
         "127.0.0.1", description="Address for metrics and health over HTTP, which ask for neither TLS nor a token."
     )
-    metrics_port: int = Field(8002, ge=0, le=65535, description="Prometheus port; 0 picks a free one.")
+    metrics_port: int = Field(
+        8002, ge=0, le=65535, description="HTTP port of /metrics, /livez and /readyz; 0 picks a free one."
+    )
     tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns on TLS for gRPC.")
     tls_key: Path | None = Field(None, description="PEM private key that belongs to tls_certificate.")
     tls_client_ca: Path | None = Field(None, description="PEM roots; when set, clients must present a certificate.")
-    token: SecretStr | None = Field(None, description="Shared secret that gRPC callers must send.")
+    tokens_file: Path | None = Field(
+        None, description="YAML file of the tokens that callers must send; `aircheck token NAME` prints an entry."
+    )
+    behind_mesh: bool = Field(
+        False, description="Something else encrypts and authenticates: listen on any host without TLS and tokens."
+    )
 
     # How Triton runs.
     triton: Path | None = Field(None, description="A tritonserver binary; default: nvidia-pytriton's, then the PATH.")
@@ -120,12 +127,15 @@ class Settings(BaseSettings):
         description="CPU threads of each model; 0: one per core for Whisper, one per eight cores for the others.",
     )
 
+    # How much is worked on at a time.
+    windows_in_flight: int = Field(
+        0, ge=0, description="Windows at the models at a time, of all calls together; 0: by the cores or GPUs."
+    )
+    upload_pause_s: float = Field(60.0, gt=0, description="Longest pause within an upload, or in live audio.")
+
     # How uploads are kept and decoded.
     spool_dir: Path | None = Field(None, description="Folder for uploads while they are scanned; default: the TMPDIR.")
     spool_max_bytes: int = Field(16 * 2**30, gt=0, description="Most bytes that all uploads may hold there.")
-    decoder_processes: int = Field(
-        0, ge=0, description="Recordings decoded at a time; one that waits costs memory only. 0: 4 for each core."
-    )
     decoder_sandbox: bool = Field(
         True, description="Confine decoding by a system-call filter; only a machine without one may go without."
     )
@@ -144,8 +154,8 @@ class Settings(BaseSettings):
     episode_parallel_windows: int = Field(8, ge=1, le=64, description="Windows of one episode in flight at a time.")
     max_parallel_episodes: int = Field(16, ge=1, description="Episodes worked on at a time; more wait their turn.")
     max_clip_bytes: int = Field(64 * 2**20, gt=0, description="Largest encoded clip, in bytes.")
-    max_episode_bytes: int = Field(1 * 2**30, gt=0, lt=2**31, description="Largest encoded episode, in bytes.")
-    max_episode_s: float = Field(12 * 3600.0, gt=0, description="Longest episode, in seconds.")
+    max_episode_bytes: int = Field(4 * 2**30, gt=0, description="Largest encoded recording, in bytes.")
+    max_episode_s: float = Field(48 * 3600.0, gt=0, description="Longest recording, in seconds.")
     max_channels: int = Field(8, ge=1, description="Most channels in a stream.")
     max_sample_rate_hz: int = Field(192_000, ge=16_000, description="Highest sample rate of a stream, in Hz.")
 
@@ -155,6 +165,11 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate and tls_key belong together: set both or neither")
         if self.tls_client_ca and not self.tls_certificate:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        if not (self.is_loopback() or self.behind_mesh or (self.tls_certificate and self.tokens_file)):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: set tls_certificate, tls_key and tokens_file; "
+                "or behind_mesh where something else encrypts and authenticates (AIRCHECK_BEHIND_MESH=true)"
+            )
         if (self.judge_url is None) != (self.judge_model is None):
             raise ValueError("judge_url and judge_model belong together: set both or neither")
         if self.judge_key_file and not _keeps_secrets(self.judge_url or ""):
@@ -192,11 +207,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """These settings as environment variables; ``Settings.load()`` under them gives an equal object."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {
-            PREFIX + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
+        return {PREFIX + name.upper(): str(value) for name, value in values.items() if value is not None}
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Largest gRPC message taken: a clip and what is said of it."""
+        return self.max_clip_bytes + 2**16
 
 
 def _is_loopback(host: str) -> bool:

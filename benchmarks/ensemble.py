@@ -44,7 +44,7 @@ def main() -> None:
 
     console = Console(highlight=False)
     started = time.monotonic()
-    with Server(Settings.load(grpc_port=0, http_port=0, metrics_port=0)) as server:
+    with Server(Settings.load(grpc_port=0, metrics_port=0)) as server:
         ready_s = time.monotonic() - started
         clips = sample_clips(options.recording, server.settings.window_max_s)
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
@@ -89,7 +89,7 @@ def _load(client: AircheckClient, clips: list[bytes], seconds: float, in_flight:
 
 def counts(server: Server) -> dict[str, tuple[int, int]]:
     """Inferences and executions of each model so far, by Triton's statistics."""
-    client = triton.InferenceServerClient(server.url)
+    client = triton.InferenceServerClient(server.triton_url)
     found = {}
     for model in MODELS:
         stats = client.get_inference_statistics(model, as_json=True)["model_stats"][0]

@@ -59,7 +59,7 @@ def main() -> None:
         "runs": [],
     }
     for name in asked.whisper or [Settings.load().whisper]:
-        settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0, whisper=name)
+        settings = Settings.load(grpc_port=0, metrics_port=0, whisper=name)
         clips = [*Episode(asked.recording.read_bytes(), LIMITS).windows(settings.window_max_s)]
         clips = [*islice(cycle(clips), asked.windows)]
         report["runs"].append(compared(name, settings, clips, asked.in_flight, console))

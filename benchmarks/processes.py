@@ -1,4 +1,4 @@
-"""What the processes of a running server spend: Triton, one process a model, and the client, which is this one."""
+"""What the processes of a server spend: gateway, decoders, Triton, one process a model, and the client, this one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLIENT = "client"
 
 
 def cpu_seconds(server: Server) -> dict[str, float]:
-    """CPU time so far, in seconds, by the name of the model; and of `tritonserver` and the client."""
+    """CPU time so far, in seconds, by the name of the model; and of gateway, decoders, `tritonserver` and client."""
 
     def spent(process: psutil.Process) -> float:
         times = process.cpu_times()
@@ -23,15 +23,25 @@ def cpu_seconds(server: Server) -> dict[str, float]:
 
 
 def resident_mib(server: Server) -> dict[str, float]:
-    """Resident memory in MiB by the name of the model, and of `tritonserver`; pages shared are counted in each."""
+    """Resident memory in MiB by the same names, without the client; pages shared are counted in each."""
     return _of_each(server, lambda process: process.memory_info().rss / 2**20)
 
 
 def _of_each(server: Server, figure: Callable[[psutil.Process], float]) -> dict[str, float]:
-    triton = psutil.Process(server.pid)
-    found = {"tritonserver": figure(triton)}
-    for child in triton.children(recursive=True):
-        # a model's process is started with the path of its model.py: …/<model>/<version>/model.py
-        name = next((Path(part).parts[-3] for part in child.cmdline() if part.endswith("/model.py")), child.name())
-        found[name] = found.get(name, 0.0) + figure(child)
+    gateway = psutil.Process(server.pid)
+    found = {"gateway": figure(gateway)}
+    for child in gateway.children(recursive=True):
+        try:
+            name, spent = _name(child), figure(child)
+        except psutil.NoSuchProcess:
+            continue
+        found[name] = found.get(name, 0.0) + spent
     return found
+
+
+def _name(process: psutil.Process) -> str:
+    """A model's process is started with the path of its model.py: …/<model>/<version>/model.py."""
+    command = process.cmdline()
+    if any("aircheck.gateway.decoding" in part for part in command):
+        return "decoders"
+    return next((Path(part).parts[-3] for part in command if part.endswith("/model.py")), process.name())

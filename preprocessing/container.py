@@ -29,7 +29,7 @@ from preprocessing.file_objects import file_object
 from preprocessing.mp3_header import stated_frames
 from preprocessing.recording_bytes import RecordingBytes, recording_bytes
 from preprocessing.tags import Tags, read_tags
-from preprocessing.wave_file import wave_sizes
+from preprocessing.wave_file import stated_wave_duration_s, wave_sizes
 
 DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,"
@@ -102,7 +102,13 @@ def opened(data: bytes | memoryview | RecordingBytes, limits: Limits) -> Iterato
     if data.size is not None and data.size > limits.max_bytes:
         raise LimitExceededError(f"{data.size} bytes exceed the limit of {limits.max_bytes} bytes for one request")
     try:
-        container = av.open(file_object(data), mode="r", options=_options(data), metadata_errors="replace")
+        container = av.open(
+            file_object(data),
+            mode="r",
+            options=_options(data),
+            metadata_errors="replace",
+            buffer_size=data.buffer_bytes,
+        )
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(data, error) from None
     with container:
@@ -141,7 +147,7 @@ def check(rate_hz: int, channels: int, limits: Limits) -> None:
 def check_duration(duration_s: float, info: AudioInfo, limits: Limits) -> None:
     """Raises LimitExceededError for audio that is longer than the limit and its codec's padding."""
     if duration_s > limits.max_duration_s + info.padding_s + 1e-3:
-        hint = "; send longer audio to the model 'episode_safety'" if limits.max_duration_s <= 30 else ""
+        hint = "; scan takes longer audio" if limits.max_duration_s <= 30 else ""
         raise LimitExceededError(f"{duration_s:.2f} s exceed the limit of {limits.max_duration_s:g} s{hint}")
 
 
@@ -228,6 +234,8 @@ def _stated_duration_s(
         return None
     if name == "mp3":
         return _mp3_duration_s(data, stream.rate or 0)
+    if name == "wav" and (claimed_s := stated_wave_duration_s(data)) is not None:
+        return claimed_s  # FFmpeg's length is that of the bytes that are there
     if stream.duration is not None and stream.time_base is not None:
         stated_s = float(stream.duration * stream.time_base)
     elif container.duration:

@@ -27,6 +27,10 @@ _PAUSE_END = 3 * SAMPLE_RATE_HZ // 10  # only the last 0.3 s of a pause are sear
 _FILL_FOR_PAUSE = 2  # a pause that is 1 s longer is worth a window 2 s shorter: sentences end in the longer ones
 _MAX_WORTH = SAMPLE_RATE_HZ  # but no pause is worth more than one of 1 s
 
+LIVE_LONGEST_S = 5.0
+_LIVE_SHORTEST = 3 * SAMPLE_RATE_HZ // 2  # a window of 1.5 s, for each costs Whisper 30 s
+_LIVE_PAUSE = 2 * SAMPLE_RATE_HZ // 5  # 0.4 s: longer than between two words
+
 Range = tuple[int, int]  # samples [first, end)
 
 
@@ -60,6 +64,32 @@ def window_end(samples: np.ndarray, longest: int) -> int:
         return _quietest(samples, (first, max(first, min(size - shortest, longest))))
     else:
         within, aim = (max(shortest, size - longest), min(longest, size - shortest)), size // 2
+    return _in_pause(samples, pauses, dips, within, aim)
+
+
+def live_end(samples: np.ndarray) -> int | None:
+    """The length of the window that begins with `samples`, fp32 [any], 16 kHz mono, while more is to come.
+
+    None: it goes on. A window ends as soon as somebody who spoke has paused, or after LIVE_LONGEST_S, in the longest
+    pause or dip of its second half; so what is said is known soon, and no word is in two windows.
+    """
+    size = len(samples)
+    if size < _LIVE_SHORTEST:
+        return None
+    probabilities = speech_activity().probabilities(at_speech_level(samples))
+    pauses, dips = (
+        _gaps(speech_spans(probabilities, size / SAMPLE_RATE_HZ, options), size) for options in (_PAUSES, _DIPS)
+    )
+    last_word = pauses[-1][0]
+    if len(pauses) > 1 and size - last_word >= _LIVE_PAUSE:
+        return _quietest(samples, (last_word, size))
+    if size < LIVE_LONGEST_S * SAMPLE_RATE_HZ:
+        return None
+    return _in_pause(samples, pauses, dips, (size // 2, size), size)
+
+
+def _in_pause(samples: np.ndarray, pauses: Sequence[Range], dips: Sequence[Range], within: Range, aim: int) -> int:
+    """A point within the range: in a pause, near `aim` if possible; else in a dip, else where it is quietest."""
     if found := [pause for pause in pauses if _room(pause, within) >= _MIN_ROOM]:
         first, end = max(found, key=lambda pause: _worth(pause) - abs(aim - min(pause[1], within[1])))
         first = max(first, min(end, within[1]) - _PAUSE_END)

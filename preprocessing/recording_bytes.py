@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
+BUFFER_BYTES = 32_768
 MAX_BOXES = 100_000  # of a file, or within one box, that are looked at: a true file has fewer than a hundred
 MP4_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot", b"sidx")
 _UNBOUNDED = 2**63 - 1
@@ -14,6 +15,9 @@ _UNBOUNDED = 2**63 - 1
 
 class RecordingBytes(Protocol):
     """What demuxing needs of a file. `read` is the only thing that may wait."""
+
+    buffer_bytes: int
+    """How much of it is read at a time."""
 
     @property
     def size(self) -> int | None:
@@ -28,6 +32,8 @@ class RecordingBytes(Protocol):
 
 class HeldBytes:
     """A file in memory."""
+
+    buffer_bytes = BUFFER_BYTES
 
     def __init__(self, data: bytes | memoryview):
         self._data = memoryview(data)

@@ -59,6 +59,24 @@ def wave_sizes(data: bytes | memoryview | RecordingBytes) -> WaveSizes | None:
     return None
 
 
+def stated_wave_duration_s(data: RecordingBytes) -> float | None:
+    """The seconds that a RIFF WAVE's header claims; None where it claims none that a writer can have known.
+
+    Only the chunks before the sound are read, so a file that is still arriving is not waited for.
+    """
+    head = data.read(0, 12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return None
+    bytes_per_s = 0
+    for name, at, size in _chunks(data, 12):
+        if name == b"fmt ":
+            rate = data.read(at + 8, 4)
+            bytes_per_s = int.from_bytes(rate, "little")
+        if name == b"data":
+            return size / bytes_per_s if bytes_per_s and 0 < size < _MIN_PLACEHOLDER_BYTES else None
+    return None
+
+
 def wave_bytes(samples: np.ndarray, sample_rate_hz: int) -> bytes:
     """fp32 samples [channels, samples] as a WAVE_FORMAT_IEEE_FLOAT file."""
     channels = samples.shape[0]

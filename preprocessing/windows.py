@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from preprocessing.container import AudioInfo, Limits, probe
-from preprocessing.cutting import lookahead, window_end
+from preprocessing.cutting import live_end, lookahead, window_end
 from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, check_wave_size, decode
 from preprocessing.errors import CorruptAudioError
 from preprocessing.recording_bytes import RecordingBytes, recording_bytes
 from preprocessing.wave_file import wave_bytes
+
+_LIVE_STEP = SAMPLE_RATE_HZ // 5  # 0.2 s: how often a live stream is looked at
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,14 @@ class Episode:
 
         An arriving file is read once more when all of it is there, for what only its end tells.
         """
-        yield from cut(decode(self._data, self._limits, self.report), max_s)
+        return self._read(cut(decode(self._data, self._limits, self.report), max_s))
+
+    def live_windows(self) -> Iterator[Window]:
+        """The same of a recording that is heard while it is made: short windows, each as soon as it can end."""
+        return self._read(cut_live(decode(self._data, self._limits, self.report)))
+
+    def _read(self, windows: Iterator[Window]) -> Iterator[Window]:
+        yield from windows
         if self._data.size is None:
             self._data = self._data.complete()
             self.info = probe(self._data, self._limits)
@@ -66,10 +75,10 @@ class Episode:
             check_wave_size(self._data)
         except CorruptAudioError as error:
             found.append(str(error))
-        if self.report.falls_short_of(self.info):
-            found.append(
-                f"the header says {self.info.duration_s:.1f} s, but {self.report.decoded_s:.1f} s follow; truncated?"
-            )
+        else:
+            if self.report.falls_short_of(self.info):
+                decoded_s = self.report.decoded_s
+                found.append(f"the header says {self.info.duration_s:.1f} s, but {decoded_s:.1f} s follow; truncated?")
         return tuple(found)
 
 
@@ -97,5 +106,18 @@ def cut(blocks: Iterable[np.ndarray], max_s: float) -> Iterator[Window]:
         at = window_end(buffer, longest)
         yield Window(start / SAMPLE_RATE_HZ, buffer[:at])
         start, buffer = start + at, buffer[at:]
+    if len(buffer):
+        yield Window(start / SAMPLE_RATE_HZ, buffer)
+
+
+def cut_live(blocks: Iterable[np.ndarray]) -> Iterator[Window]:
+    """Cuts a stream of 16 kHz mono blocks (fp32 [any]) that comes as it is spoken; a window as soon as it can end."""
+    start, buffer = 0, np.zeros(0, np.float32)
+    for block in blocks:
+        for first in range(0, len(block), _LIVE_STEP):
+            buffer = np.concatenate((buffer, block[first : first + _LIVE_STEP]))
+            if (at := live_end(buffer)) is not None:
+                yield Window(start / SAMPLE_RATE_HZ, buffer[:at])
+                start, buffer = start + at, buffer[at:]
     if len(buffer):
         yield Window(start / SAMPLE_RATE_HZ, buffer)

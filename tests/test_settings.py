@@ -26,8 +26,7 @@ def test_arguments_beat_the_environment_which_beats_the_profile(monkeypatch):
 
 
 def test_models_load_what_the_launcher_resolved(monkeypatch):
-    monkeypatch.setenv("AIRCHECK_TOKEN", "s3cret")
-    settings = Settings.load(profile="gpu", grpc_port=9001, window_max_s=12.5, language="sv")
+    settings = Settings.load(profile="gpu", grpc_port=9001, window_max_s=12.5, language="sv", behind_mesh=True)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings.load() == settings
@@ -66,11 +65,16 @@ def test_a_wrong_key_or_value_is_an_error_that_names_it(setup, words, monkeypatc
         Settings.load(**setup.get("arguments", {}))
 
 
-def test_the_clients_own_variable_does_not_stop_the_server(monkeypatch):
+def test_the_clients_own_variables_do_not_stop_the_server_and_do_not_enter_it(monkeypatch):
     monkeypatch.setenv("AIRCHECK_URL", "127.0.0.1:9001")
-    Settings.load()
-
-
-def test_a_token_is_not_shown_when_settings_are_printed(monkeypatch):
     monkeypatch.setenv("AIRCHECK_TOKEN", "s3cret")
-    assert "s3cret" not in repr(Settings.load())
+    monkeypatch.setenv("AIRCHECK_TOKEN_FILE", "/tokens/mine")
+    settings = Settings.load()
+    assert "s3cret" not in repr(settings) + str(settings.environment())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "aircheck.example"])
+def test_what_others_can_reach_wants_tls_and_tokens(host):
+    with pytest.raises(SettingsError, match="tls_certificate, tls_key and tokens_file"):
+        Settings.load(host=host)
+    assert Settings.load(host=host, behind_mesh=True).host == host

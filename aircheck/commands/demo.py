@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +17,13 @@ def demo(
     """Start a server, scan the sample episode, show the verdict, stop the server."""
     from rich.console import Console
 
-    from aircheck.commands.serve import LogPrinter, stop_on_sigterm
-    from aircheck.server import Server
+    from aircheck.commands.serve import stop_on_sigterm
+    from aircheck.server import Server, StartError
     from aircheck.settings import ROOT, Settings, SettingsError
-    from aircheck.triton import TritonError
-    from aircheck_client.cli import scan_with_progress
     from aircheck_client.client import AircheckClient
+    from aircheck_client.command import scan_with_progress
     from aircheck_client.errors import AircheckError
+    from aircheck_client.progress import reporter
     from aircheck_client.render import timeline
     from aircheck_client.schema import Context
 
@@ -30,20 +31,20 @@ def demo(
     stop_on_sigterm()
     recording = file or ROOT / "samples" / "episode.mp3"
     try:
-        settings = Settings.load(grpc_port=0, http_port=0, metrics_port=0)
-        console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
+        settings = Settings.load(grpc_port=0, metrics_port=0)
+        console.print(f"[bold]Starting a server[/] on free ports of {settings.host} (profile {settings.profile})")
         started = time.monotonic()
-        with Server(settings, on_log=LogPrinter(console, verbose)) as server:
+        with Server(settings, log="whole" if verbose else "short") as server:
             console.print(f"ready after {time.monotonic() - started:.1f} s")
             console.print(f"[bold]Scanning[/] {recording.name} over gRPC")
             started = time.monotonic()
             with AircheckClient(server.url) as client:
-                verdict = scan_with_progress(client, recording, Context(), console)
+                verdict = scan_with_progress(client, recording, Context(), reporter(sys.stderr), recording.name)
             took_s = time.monotonic() - started
     except KeyboardInterrupt:
         console.print("stopped")
         raise typer.Exit(130) from None
-    except (SettingsError, TritonError, AircheckError) as error:
+    except (SettingsError, StartError, AircheckError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
     report = recording.with_suffix(".verdict.json")

@@ -28,12 +28,19 @@ def serve(
     acoustic_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --acoustic-classifier.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless told otherwise.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port (8001); 0 picks a free one.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="HTTP port for health (8000); 0 picks a free one.")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Prometheus port (8002); 0 picks a free one.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="HTTP port of /metrics, /livez, /readyz (8002); 0 picks a free one.")
+    ] = None,
     tls_certificate: Annotated[str | None, typer.Option(help="PEM certificate chain; turns TLS on.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="PEM private key of --tls-certificate.")] = None,
     tls_client_ca: Annotated[
         str | None, typer.Option(help="PEM roots that clients' certificates must chain to.")
+    ] = None,
+    tokens_file: Annotated[
+        str | None, typer.Option(help="YAML file of the tokens that callers must send (see `aircheck token`).")
+    ] = None,
+    behind_mesh: Annotated[
+        bool | None, typer.Option("--behind-mesh", help="Something else encrypts and authenticates.")
     ] = None,
     exit_timeout: Annotated[
         int | None, typer.Option(help="Seconds that requests in flight get on shutdown (30).")
@@ -41,19 +48,31 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's whole log.")] = False,
     log_verbose: Annotated[int | None, typer.Option(help="Triton's own verbosity, 0 to 4; shown with -v.")] = None,
 ) -> None:
-    """Start the server: Triton with every model of the repository.
+    """Start the server: the gateway that takes calls, and below it Triton with every model of the repository.
 
-    Every option is also a setting: AIRCHECK_GRPC_PORT, AIRCHECK_WHISPER and so on (see aircheck/settings.py); a token
-    is set with AIRCHECK_TOKEN alone, so that it stays out of shell histories.
+    Every option is also a setting: AIRCHECK_GRPC_PORT, AIRCHECK_WHISPER and so on (see aircheck/settings.py).
 
-    Stop it with Ctrl-C or SIGTERM.
+    Stop it with Ctrl-C or SIGTERM: calls under way are answered, new ones refused.
     """
-    from aircheck.server import Server
+    import asyncio
+
+    from aircheck.gateway.access import TokenFileError
+    from aircheck.gateway.errors import StartError
+    from aircheck.gateway.server import Addresses
+    from aircheck.gateway.server import serve as serve_gateway
+    from aircheck.policy.errors import PolicyError
     from aircheck.settings import Settings, SettingsError
     from aircheck.triton import TritonError
 
     console = Console(stderr=True, highlight=False)
-    stop_on_sigterm()
+    started = time.monotonic()
+
+    def on_ready(addresses: Addresses) -> None:
+        console.print(
+            f"[bold green]ready[/] after {time.monotonic() - started:.1f} s: gRPC {addresses.url}, "
+            f"metrics and health {addresses.metrics_url}"
+        )
+
     try:
         settings = Settings.load(
             profile=profile,
@@ -64,32 +83,18 @@ def serve(
             acoustic_labels=acoustic_labels,
             host=host,
             grpc_port=grpc_port,
-            http_port=http_port,
             metrics_port=metrics_port,
             tls_certificate=tls_certificate,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
+            tokens_file=tokens_file,
+            behind_mesh=behind_mesh,
             exit_timeout_s=exit_timeout,
             log_verbose=log_verbose,
         )
-        if not settings.is_loopback() and not (settings.token and settings.tls_certificate):
-            console.print(
-                f"warning: {settings.host} can be reached from other machines; without a token and TLS anybody there "
-                "may scan, and listen in",
-                style="yellow",
-            )
-        started = time.monotonic()
-        with Server(settings, on_log=LogPrinter(console, verbose)) as server:
-            console.print(
-                f"[bold green]ready[/] after {time.monotonic() - started:.1f} s: gRPC {server.url}, "
-                f"health {server.http_url}/v2/health/ready, metrics {server.metrics_url}"
-            )
-            status = server.wait()
-        console.print(f"[red]Triton ended by itself with status {status}[/]")
-        raise typer.Exit(2)
-    except KeyboardInterrupt:
+        asyncio.run(serve_gateway(settings, on_ready, LogPrinter(console, verbose)))
         console.print("stopped")
-    except (SettingsError, TritonError) as error:
+    except (SettingsError, StartError, TokenFileError, PolicyError, TritonError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
 
@@ -116,7 +121,7 @@ class LogPrinter:
 
 
 def stop_on_sigterm() -> None:
-    """Makes SIGTERM end this process as Ctrl-C does: through the `with` block that stops Triton."""
+    """Makes SIGTERM end this process as Ctrl-C does: through the `with` block that stops the server."""
 
     def interrupt(signum: int, frame: FrameType | None) -> Any:
         raise KeyboardInterrupt

@@ -67,9 +67,14 @@ def evaluate(
         str | None, typer.Option(rich_help_panel=_SERVER, help="HOST:PORT; unless given, a server is started.")
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", rich_help_panel=_SERVER, help="Connect to --url with TLS.")] = False,
-    token: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=_SERVER, envvar="AIRCHECK_TOKEN", show_envvar=True, help="The server's token."),
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_SERVER,
+            envvar="AIRCHECK_TOKEN_FILE",
+            show_envvar=True,
+            help="File with the server's token; without one, AIRCHECK_TOKEN.",
+        ),
     ] = None,
     in_flight: Annotated[int, typer.Option(rich_help_panel=_SERVER, min=1, max=256, help="Items sent at a time.")] = 16,
     window: Annotated[
@@ -135,7 +140,7 @@ def evaluate(
         models={name: value for name, value in models.items() if value is not None},
         url=url,
         tls=tls,
-        token=token,
+        token_file=token_file,
     )
     raise typer.Exit(run_evaluation(options, Console(highlight=False)))
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table as Grid
 
-from aircheck.commands.serve import LogPrinter, stop_on_sigterm
+from aircheck.commands.serve import stop_on_sigterm
 from aircheck.evaluation import gate as gates
 from aircheck.evaluation import manifest, public_data, steerability, table, through_models
 from aircheck.evaluation.figures import figures
@@ -34,9 +34,8 @@ from aircheck.inference.whisper.weights.checkpoint import CheckpointError as Whi
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.judge_endpoint import judge_of
 from aircheck.policy.packs import PackLibrary
-from aircheck.server import Server
+from aircheck.server import Server, StartError
 from aircheck.settings import Settings, SettingsError
-from aircheck.triton import TritonError
 from aircheck_client.client import AircheckClient
 from aircheck_client.schema import Context
 
@@ -80,7 +79,7 @@ class Options:
     models: Mapping[str, Any] = field(default_factory=dict)  # overrides of the settings
     url: str | None = None
     tls: bool = False
-    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
 
     @property
     def kind(self) -> Kind | None:
@@ -109,7 +108,7 @@ def run_evaluation(options: Options, console: Console) -> int:
         gates.GateError,
         SettingsError,
         PolicyError,
-        TritonError,
+        StartError,
         ItemError,
         ServerGoneError,
         *_LOAD_ERRORS,
@@ -188,9 +187,7 @@ def _settings(options: Options) -> Settings:
         raise UsageError(f"--url measures the models that the server has; leave out {given}, or --url")
     if options.kind and (unused := [name for name in options.models if name not in _SETTINGS_OF[options.kind]]):
         raise UsageError(f"--{unused[0].replace('_', '-')}: {options.kind} does not use it")
-    return Settings.load(
-        grpc_port=0, http_port=0, metrics_port=0, host="127.0.0.1", window_max_s=options.window_s, **options.models
-    )
+    return Settings.load(grpc_port=0, metrics_port=0, host="127.0.0.1", window_max_s=options.window_s, **options.models)
 
 
 def _context(options: Options) -> Context:
@@ -208,24 +205,28 @@ def _scorer(options: Options, settings: Settings, context: Context, console: Con
     if options.kind:
         yield through_models.load(options.kind, settings, options.head)
     elif options.url:
-        yield _server_scorer(options.url, options, context, settings)
+        with _remote(options.url, options, context) as scorer:
+            yield scorer
     else:
         console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
         started = time.monotonic()
-        with Server(settings, on_log=LogPrinter(console)) as server:
+        with Server(settings, log="short") as server, AircheckClient(server.url) as client:
             console.print(f"ready after {time.monotonic() - started:.1f} s")
-            yield _server_scorer(server.url, options, context, server.settings)
+            texts = through_models.load(Kind.TEXT, settings, None)
+            yield ServerScorer(client, context, options.in_flight, texts)
 
 
-def _server_scorer(url: str, options: Options, context: Context, settings: Settings) -> ServerScorer:
-    token = options.token or (settings.token.get_secret_value() if settings.token else None)
+@contextmanager
+def _remote(url: str, options: Options, context: Context) -> Iterator[ServerScorer]:
     try:
-        with AircheckClient(url, tls=options.tls, token=token) as client:
-            if not client.ready():
-                raise UsageError(f"no server is ready at {url}; start one with `aircheck serve`, or leave out --url")
-    except ValueError as error:
+        token = options.token_file.read_text().strip() if options.token_file else os.environ.get("AIRCHECK_TOKEN")
+        client = AircheckClient(url, tls=options.tls, token=token)
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
-    return ServerScorer(url, context, options.in_flight, settings.window_max_s, options.tls, token)
+    with client:
+        if not client.ready():
+            raise UsageError(f"no server is ready at {url}; start one with `aircheck serve`, or leave out --url")
+        yield ServerScorer(client, context, options.in_flight, None)
 
 
 def _results(items: Sequence[Item], scorer: Scorer, folder: Path, fresh: bool, console: Console) -> list[Result]:
@@ -249,13 +250,9 @@ def _described(items: Sequence[Item], results: Sequence[Result]) -> str:
 
 
 def command_line() -> str:
-    """As it was typed, without the token."""
-    typed, secret = [], False
-    for word in sys.argv[1:]:
-        typed.append("…" if secret else "--token=…" if word.startswith("--token=") else word)
-        secret = word == "--token"
+    """As it was typed."""
     here = os.getcwd() + os.sep
-    return shlex.join(["aircheck", *(word.removeprefix(here) for word in typed)])
+    return shlex.join(["aircheck", *(word.removeprefix(here) for word in sys.argv[1:])])
 
 
 def _print(title: str, shown: pd.DataFrame, console: Console) -> None:

@@ -20,7 +20,7 @@ _PASSED = re.compile(
     r"|CUDA_\w+|CUBLAS_\w+|CUDNN_\w+|NVIDIA_\w+|NCCL_\w+|DALI_\w+|TORCH\w*|PYTORCH_\w+|TRITON_CACHE_DIR"
     r"|HF_\w+|HUGGINGFACE_\w+|TRANSFORMERS_\w+|TOKENIZERS_\w+"
 )
-_KEPT_BACK = ("AIRCHECK_TOKEN", "AIRCHECK_TLS_CERTIFICATE", "AIRCHECK_TLS_KEY", "AIRCHECK_TLS_CLIENT_CA")
+_KEPT_BACK = ("AIRCHECK_TOKENS_FILE", "AIRCHECK_TLS_CERTIFICATE", "AIRCHECK_TLS_KEY", "AIRCHECK_TLS_CLIENT_CA")
 
 
 def triton_environment(settings: Settings, own: Mapping[str, str] = os.environ) -> dict[str, str]:

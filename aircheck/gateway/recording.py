@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aircheck.episode_language import SURE, Detection, EpisodeLanguage
+from aircheck.gateway.answers import Answer
 from aircheck.policy.compositions import Compositions
 from aircheck.policy.fold import add_undecoded, fold, shift
 from aircheck.policy.packs import CoverageRules
@@ -32,9 +33,9 @@ class Window(Protocol):
     def wav(self) -> bytes: ...
 
 
-CheckWindow = Callable[[bytes, str], Awaitable[Verdict]]
-"""A window as WAVE bytes, and the language to transcribe it in (empty: detect it), to its verdict, with times relative
-to the window."""
+CheckWindow = Callable[[bytes, str], Awaitable[Answer]]
+"""A window as WAVE bytes, and the language to transcribe it in (empty: detect it), to what the models answer, with
+times relative to the window."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Terms:
     parallel : most windows decoded ahead and in flight
     coverage : what follows where the recording could not be decoded; None: nothing, it is only counted
     language : what to transcribe in; empty: detected over the episode
+    is_live : answers are wanted at once: what is not sure yet is transcribed in the language of its own window, and no
+        window is transcribed twice
     compositions : the pack's, for what lies in one window beside what lies in another
     """
 
@@ -51,6 +54,7 @@ class Terms:
     coverage: CoverageRules | None = None
     language: str = ""
     compositions: Compositions | None = None
+    is_live: bool = False
 
 
 class Recording:
@@ -62,18 +66,18 @@ class Recording:
         self.checked_s = 0.0
         """Windows up to here have their verdicts."""
 
-    async def windows(self, windows: AsyncIterator[Window]) -> AsyncGenerator[Verdict, None]:
-        """The verdict of each window, in order, times relative to the recording.
+    async def windows(self, windows: AsyncIterator[Window]) -> AsyncGenerator[Answer, None]:
+        """The answer on each window, in order, times relative to the recording.
 
         At most `terms.parallel` windows are ahead, and a few wait until it is known which language they are in.
         Closing the iterator cancels what is in flight. Raises what `windows` and `check` raise, after the verdicts of
         all windows before that.
         """
         async with _Windows(self._check, self._terms) as checked, aclosing(checked.run(windows)) as answers:
-            async for window, verdict in answers:
-                self._verdicts.append(_in_file_time(verdict, window))
+            async for window, answer in answers:
+                self._verdicts.append(_in_file_time(answer.verdict, window))
                 self.checked_s = window.start_s + window.duration_s
-                yield self._verdicts[-1]
+                yield answer.with_verdict(self._verdicts[-1])
 
     def verdict(self, undecoded_s: float, warnings: tuple[str, ...]) -> Verdict:
         """The verdict on all windows so far. Raises CorruptAudioError when there are none."""
@@ -112,7 +116,7 @@ def _in_file_time(verdict: Verdict, window: Window) -> Verdict:
 class _Sent:
     window: Window
     language: str  # that it was sent with
-    verdict: asyncio.Task[Verdict]
+    answer: asyncio.Task[Answer]
 
 
 class _Windows:
@@ -124,10 +128,11 @@ class _Windows:
     def __init__(self, check: CheckWindow, terms: Terms) -> None:
         self._check = check
         self._language = EpisodeLanguage(terms.language)
+        self._is_live = terms.is_live
         self._room = asyncio.Semaphore(terms.parallel)
         self._pending: asyncio.Queue[_Sent | BaseException | None] = asyncio.Queue()
         self._held: deque[_Sent] = deque()  # answered, and waiting for a decision about their language
-        self._tasks: set[asyncio.Task[Verdict]] = set()
+        self._tasks: set[asyncio.Task[Answer]] = set()
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> _Windows:
@@ -139,8 +144,8 @@ class _Windows:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def run(self, windows: AsyncIterator[Window]) -> AsyncGenerator[tuple[Window, Verdict], None]:
-        """Each window and its verdict, in order."""
+    async def run(self, windows: AsyncIterator[Window]) -> AsyncGenerator[tuple[Window, Answer], None]:
+        """Each window and the answer on it, in order."""
         self._reader = asyncio.create_task(self._read(windows))
         fault: BaseException | None = None
         while (item := await self._pending.get()) is not None:
@@ -148,18 +153,22 @@ class _Windows:
                 fault = item
                 break
             try:
-                sent = await self._in(self._language.language, item)
-                detected = Detection.of(await sent.verdict)
+                sent = item if self._is_live else await self._in(self._language.language, item)
+                detected = Detection.of((await sent.answer).verdict)
             except Exception as error:
                 fault = error
                 break
-            self._held.append(sent)
             released = self._language.add(detected)
             self._room.release()
+            if self._is_live:
+                yield sent.window, await sent.answer
+                continue
+            self._held.append(sent)
             async for answer in self._release(released):
                 yield answer
-        async for answer in self._release(self._language.finish()):
-            yield answer
+        if not self._is_live:
+            async for answer in self._release(self._language.finish()):
+                yield answer
         if fault is not None:
             raise fault
 
@@ -174,14 +183,14 @@ class _Windows:
             end = error
         self._pending.put_nowait(end)
 
-    async def _release(self, languages: list[str]) -> AsyncIterator[tuple[Window, Verdict]]:
+    async def _release(self, languages: list[str]) -> AsyncIterator[tuple[Window, Answer]]:
         # all are sent before the first is waited for
         for sent in [await self._in(language, self._held.popleft()) for language in languages]:
-            yield sent.window, await sent.verdict
+            yield sent.window, await sent.answer
 
     async def _in(self, language: str, sent: _Sent) -> _Sent:
         """The window as transcribed in `language`: what was sent, where that is the same."""
-        verdict = await sent.verdict
+        verdict = (await sent.answer).verdict
         actual = sent.language or verdict.detected_language
         wanted = language or verdict.detected_language
         if actual == wanted or not (verdict.coverage.speech_s or verdict.segments):

@@ -23,6 +23,7 @@ from preprocessing.errors import AudioError
 LONGEST_MESSAGE = 1000  # characters: details travel in trailers, of which a client takes 8 kB
 _RETRY_AFTER_S = 2.0
 _DETAILS = "grpc-status-details-bin"
+_PUSHBACK = "grpc-retry-pushback-ms"  # heeded by gRPC's own retries: grpc/proposal, A6
 
 _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (AudioError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -34,6 +35,7 @@ _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (BusyError, grpc.StatusCode.UNAVAILABLE),
     (DrainingError, grpc.StatusCode.UNAVAILABLE),
     (StalledError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (WindowError, grpc.StatusCode.INTERNAL),
     (PolicyError, grpc.StatusCode.INTERNAL),
 )
@@ -75,8 +77,9 @@ async def abort(
     context: grpc.aio.ServicerContext, code: grpc.StatusCode, text: str, retry_s: float | None = None
 ) -> NoReturn:
     """Ends the call."""
-    trailing = []
+    trailing: list[tuple[str, str | bytes]] = []
     if retry_s is not None:
+        trailing.append((_PUSHBACK, str(int(retry_s * 1000))))
         detail = AnyMessage()
         whole_s = int(retry_s)
         detail.Pack(RetryInfo(retry_delay=Duration(seconds=whole_s, nanos=int((retry_s - whole_s) * 1e9))))

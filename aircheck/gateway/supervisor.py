@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError, DrainingError, WindowError
 from aircheck.gateway.processes import ProcessWatch, cpu_seconds
 from aircheck.gateway.triton_link import LostError
 from aircheck.gateway.triton_process import OnLog, TritonProcess
 from aircheck.settings import Settings
 from aircheck.triton import TritonError
-from aircheck_client.schema import Context, Verdict
+from aircheck_client.schema import Context
 from preprocessing.decoding import SAMPLE_RATE_HZ
 from preprocessing.errors import AudioError
 from preprocessing.wave_file import wave_bytes
@@ -112,7 +113,7 @@ class Supervisor:
         if self._process is not None:
             await self._process.kill()
 
-    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
+    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
         """The verdict on a window of at most 30 s.
 
         wav : any audio file that the models' decoder takes
@@ -160,7 +161,7 @@ class Supervisor:
             self._run = None
         self._is_serving.set()  # whoever waits for a Triton learns that none comes
 
-    async def _infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
+    async def _infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
         try:
             return await (await self._serving()).ask(wav, context, language, deadline_s)
         except LostError as fault:
@@ -256,7 +257,7 @@ class _Run:
             self._on_lost()
             self._lost.set_result(reason)
 
-    async def ask(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
+    async def ask(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
         """As TritonLink.infer; raises LostError as soon as this Triton is given up."""
         call = asyncio.create_task(self.process.link.infer(wav, context, language, deadline_s))
         self._asked += 1
@@ -281,7 +282,7 @@ class _Run:
             call.add_done_callback(_retrieved)
             self._asked -= 1
 
-    def _answered(self, call: asyncio.Task[Verdict]) -> Verdict:
+    def _answered(self, call: asyncio.Task[Answer]) -> Answer:
         if not isinstance(call.exception(), LostError | TimeoutError):
             self._answered_at_s = time.monotonic()
         return call.result()

@@ -13,7 +13,7 @@ import os
 import secrets
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,12 +22,15 @@ import grpc.aio
 from pydantic import ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError, WindowError
 from aircheck.inference.abandonment import PARAMETER
-from aircheck_client.schema import Context, Verdict
+from aircheck.policy.taxonomy import Category, Event
+from aircheck_client.schema import Context, TextFindings, Transcript, Verdict
 from preprocessing.errors import AudioError
 
 MODEL = "audio_safety"
+_OUTPUTS = ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES")
 
 _MAX_CAUSE = 500  # characters of Triton's words that go into an error
 _METRICS_TIMEOUT_S = 5.0
@@ -78,8 +81,8 @@ class TritonLink:
         except grpc.RpcError:
             return False
 
-    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
-        """The verdict on a window.
+    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
+        """The verdict on a window, and its scores.
 
         language : ISO 639-1 code to transcribe in; empty: detect it
         deadline_s : on the clock of time.monotonic
@@ -95,9 +98,25 @@ class TritonLink:
             except grpc.RpcError as error:
                 raise _fault(error.code(), error.details() or "") from None
         try:
-            return Verdict.model_validate_json(answer.raw_output_contents[0][4:])  # BYTES: a length, then the text
-        except (ValidationError, IndexError) as error:
+            return _answer(answer)
+        except (ValidationError, ValueError) as error:
             raise WindowError(f"the models' answer is no verdict: {error}"[:_MAX_CAUSE]) from None
+
+    async def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes of those in which words are classified; empty for any. Raises LostError, WindowError."""
+        nothing = Transcript(model="none", model_version="0").model_dump_json().encode()
+        tensor = service_pb2.ModelInferRequest.InferInputTensor
+        request = service_pb2.ModelInferRequest(
+            model_name="text_safety",
+            inputs=[tensor(name="TRANSCRIPT", datatype="BYTES", shape=[1, 1])],
+            outputs=[service_pb2.ModelInferRequest.InferRequestedOutputTensor(name="TEXT_FINDINGS")],
+            raw_input_contents=[struct.pack("<I", len(nothing)) + nothing],
+        )
+        try:
+            answer = await self._stub().ModelInfer(request)
+        except grpc.RpcError as error:
+            raise _fault(error.code(), error.details() or "") from None
+        return TextFindings.model_validate_json(answer.raw_output_contents[0][4:]).languages
 
     async def metrics(self) -> str:
         """Triton's metrics in the Prometheus text format. Raises OSError or TimeoutError where there are none."""
@@ -149,11 +168,29 @@ def _request(wav: bytes, context: Context, language: str, ticket: str) -> servic
             tensor(name="AUDIO", datatype="UINT8", shape=[1, len(wav)]),
             *(tensor(name=name, datatype="BYTES", shape=[1, 1]) for name in strings),
         ],
-        outputs=[service_pb2.ModelInferRequest.InferRequestedOutputTensor(name="VERDICT")],
+        outputs=[service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in _OUTPUTS],
         raw_input_contents=[wav, *(struct.pack("<I", len(value)) + value for value in strings.values())],
     )
     request.parameters[PARAMETER].string_param = ticket
     return request
+
+
+def _answer(response: service_pb2.ModelInferResponse) -> Answer:
+    """Raises ValueError, or ValidationError, for a response that is none."""
+    found = dict(zip((output.name for output in response.outputs), response.raw_output_contents, strict=True))
+    if missing := set(_OUTPUTS) - set(found):
+        raise ValueError(f"no {', '.join(sorted(missing))}")
+    verdict, categories, events = (found[name] for name in _OUTPUTS)
+    return Answer(
+        verdict=Verdict.model_validate_json(verdict[4:]),  # BYTES: a length, then the text
+        categories=_by_name(Category, categories),
+        events=_by_name(Event, events),
+    )
+
+
+def _by_name(names: Iterable[str], scores: bytes) -> dict[str, float]:
+    """FP32 [1, names] to the score of each."""
+    return {str(name): score for name, (score,) in zip(names, struct.iter_unpack("<f", scores), strict=True)}
 
 
 def _fault(code: grpc.StatusCode, details: str) -> Exception:

@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError
 from aircheck.gateway.scheduling import Turns
-from aircheck_client.schema import Context, Verdict
+from aircheck_client.schema import Context
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0  # between two tries of a window that was refused
 PATIENCE_S = 60.0  # without an answer to any window of a scan, after which it gives up
@@ -19,8 +20,8 @@ PATIENCE_S = 60.0  # without an answer to any window of a scan, after which it g
 class Models(Protocol):
     """Triton, as the supervisor gives it."""
 
-    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Verdict:
-        """The verdict on a window; `deadline_s` is on the clock of time.monotonic."""
+    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
+        """What the models say of a window; `deadline_s` is on the clock of time.monotonic."""
         ...
 
 
@@ -34,13 +35,13 @@ class WindowChecker:
     deadline_s: float | None = None
     answered_at_s: float = 0.0
 
-    async def __call__(self, wav: bytes, language: str) -> Verdict:
+    async def __call__(self, wav: bytes, language: str) -> Answer:
         """Raises BusyError after PATIENCE_S without an answer to any window of this scan; WindowError."""
         begun_s, wait_s = time.monotonic(), FIRST_WAIT_S
         while True:
             try:
                 async with self.turns.window():
-                    verdict = await self.models.infer(wav, self.context, language, self.deadline_s)
+                    answer = await self.models.infer(wav, self.context, language, self.deadline_s)
             except BusyError:
                 # others may fill the queue for a while, which must not cost a scan all its work
                 pause_s = random.uniform(wait_s / 2, wait_s)
@@ -50,4 +51,4 @@ class WindowChecker:
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
                 self.answered_at_s = time.monotonic()
-                return verdict
+                return answer

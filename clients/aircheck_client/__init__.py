@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aircheck_client.client import AircheckClient, Retry, Tls
+    from aircheck_client.aio import AsyncAircheckClient
+    from aircheck_client.client import AircheckClient, Pcm, Retry, Tls
     from aircheck_client.errors import (
         AircheckError,
         AuthenticationError,
         DeadlineError,
         InvalidAudioError,
+        OverloadedError,
         ScanCancelledError,
         ServerError,
         UnavailableError,
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "client": ("AircheckClient", "Retry", "Tls"),
+    "aio": ("AsyncAircheckClient",),
+    "client": ("AircheckClient", "Pcm", "Retry", "Tls"),
     "errors": (
         "AircheckError",
         "AuthenticationError",
         "DeadlineError",
         "InvalidAudioError",
+        "OverloadedError",
         "ScanCancelledError",
         "ServerError",
         "UnavailableError",
@@ -60,6 +64,7 @@ __all__ = [
     "Action",
     "AircheckClient",
     "AircheckError",
+    "AsyncAircheckClient",
     "AuthenticationError",
     "Context",
     "Coverage",
@@ -68,6 +73,8 @@ __all__ = [
     "Finding",
     "InvalidAudioError",
     "ModelVersion",
+    "OverloadedError",
+    "Pcm",
     "Retry",
     "ScanCancelledError",
     "Segment",

@@ -1,20 +1,13 @@
-"""The `aircheck` command. The client brings `scan`; an installed server side adds its own through entry points."""
+"""The `aircheck` command. The client brings `scan` and `listen`; an installed server side adds its own commands."""
 
 from __future__ import annotations
 
-import os
-import sys
+from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from aircheck_client.client import AircheckClient
-    from aircheck_client.schema import Context, Verdict
 
 app = typer.Typer(
     name="aircheck",
@@ -26,6 +19,60 @@ app = typer.Typer(
 )
 
 
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+    vtt = "vtt"
+    srt = "srt"
+    chapters = "chapters"
+    csv = "csv"
+
+
+class FailOn(StrEnum):
+    any = "any"
+    label_explicit = "label_explicit"
+    limit = "limit"
+    review = "review"
+    block = "block"
+
+
+_SERVER = "Server"
+Url = Annotated[
+    str,
+    typer.Option(
+        envvar="AIRCHECK_URL", rich_help_panel=_SERVER, help="The server's HOST:PORT; several, with commas, take turns."
+    ),
+]
+TlsOn = Annotated[bool, typer.Option(rich_help_panel=_SERVER, help="Connect with TLS.")]
+TlsCa = Annotated[
+    Path | None, typer.Option(rich_help_panel=_SERVER, help="PEM roots to verify the server with; implies --tls.")
+]
+TlsCertificate = Annotated[
+    Path | None, typer.Option(rich_help_panel=_SERVER, help="PEM certificate to show the server.")
+]
+TlsKey = Annotated[Path | None, typer.Option(rich_help_panel=_SERVER, help="PEM private key of --tls-certificate.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="AIRCHECK_TOKEN_FILE",
+        show_envvar=True,
+        rich_help_panel=_SERVER,
+        help="File with the server's token; without one, AIRCHECK_TOKEN.",
+    ),
+]
+ContentType = Annotated[str, typer.Option(help="podcast, audiobook or clip.")]
+Market = Annotated[str, typer.Option(help="ISO 3166 country code such as SE, or * for any.")]
+Audience = Annotated[str, typer.Option(help="general, children or adult.")]
+Policy = Annotated[str, typer.Option(help="Policy pack to decide by.")]
+Language = Annotated[str, typer.Option(help="ISO 639-1 code to transcribe in; detected unless given.")]
+Threshold = Annotated[
+    FailOn,
+    typer.Option(help="The mildest action for which the exit code is 1; any: whatever is more than allow."),
+]
+Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+As = Annotated[Format, typer.Option("--format", help="text, or one of those for programs.")]
+
+
 @app.callback()
 def _root() -> None:
     """Check spoken audio against a content policy: what is unsafe, where, how bad, and what to do."""
@@ -33,93 +80,94 @@ def _root() -> None:
 
 @app.command()
 def scan(
-    files: Annotated[list[Path], typer.Argument(help="Recordings of any length and format.", show_default=False)],
-    url: Annotated[str, typer.Option(envvar="AIRCHECK_URL", help="The server's HOST:PORT.")] = "127.0.0.1:8001",
-    json: Annotated[bool, typer.Option("--json", help="One JSON verdict a line on standard output.")] = False,
-    content_type: Annotated[str, typer.Option(help="podcast, audiobook or clip.")] = "podcast",
-    market: Annotated[str, typer.Option(help="ISO 3166 country code such as SE, or * for any.")] = "*",
-    policy: Annotated[str, typer.Option(help="Policy pack to decide by.")] = "default",
+    files: Annotated[
+        list[str], typer.Argument(help="Recordings of any length and format; - for standard input; or URLs.")
+    ],
+    url: Url = "127.0.0.1:8001",
+    form: As = Format.text,
+    json: Json = False,
+    content_type: ContentType = "podcast",
+    market: Market = "*",
+    audience: Audience = "general",
+    policy: Policy = "default",
+    language: Language = "",
+    fail_on: Threshold = FailOn.any,
+    bulk: Annotated[bool, typer.Option(help="After everything else that the server has to do.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds each file may take; no bound unless given.")] = None,
-    tls: Annotated[bool, typer.Option(help="Connect with TLS, verified against the system's roots.")] = False,
-    tls_ca: Annotated[Path | None, typer.Option(help="PEM roots to verify the server with; implies --tls.")] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate to show the server.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of --tls-certificate.")] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="AIRCHECK_TOKEN", show_envvar=True, help="The server's token.")
-    ] = None,
+    tls: TlsOn = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Scan recordings and print what was found.
 
-    Exit code: 0 nothing found, 1 something found or not fully checked, 2 an error (the other files are still scanned).
+    Exit code: 0 nothing that asks for an action, 1 something does or was not fully checked, 2 a failure (the other
+    files are still scanned).
 
-    Example: [bold]aircheck scan episode.mp3 --content-type podcast --market SE[/]
+    Examples: [bold]aircheck scan episode.mp3 --market SE[/], [bold]aircheck scan *.mp3 --json > verdicts.jsonl[/],
+    [bold]ffmpeg … | aircheck scan -[/]
     """
-    from pydantic import ValidationError
-    from rich.console import Console
+    from aircheck_client.command import Command
 
-    from aircheck_client.client import AircheckClient, Tls
-    from aircheck_client.errors import AircheckError
-    from aircheck_client.schema import Context, ExitCode
-
-    errors = Console(stderr=True, highlight=False)
-    try:
-        context = Context(content_type=content_type, market=market, policy_pack=policy)
-        security = Tls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate or tls_key else tls
-        client = AircheckClient(url, tls=security, token=token, timeout_s=timeout)
-    except ValidationError as error:
-        for fault in error.errors():
-            errors.print(
-                f"error: --{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}", style="red", markup=False
-            )
-        raise typer.Exit(ExitCode.ERROR) from None
-    except (ValueError, OSError) as error:
-        errors.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(ExitCode.ERROR) from None
-    code = ExitCode.CLEAN
-    with client:
-        for path in files:
-            try:
-                verdict = scan_with_progress(client, path, context, errors)
-            except AircheckError as error:
-                errors.print(f"error: {error}", style="red", markup=False)
-                code = ExitCode.ERROR
-                continue
-            _show(verdict, path, json)
-            if verdict.findings or verdict.unchecked:
-                code = max(code, ExitCode.FOUND)
-    raise typer.Exit(code)
+    command = Command(
+        url=url,
+        form=Format.json if json else form,
+        fail_on=fail_on,
+        context={"content_type": content_type, "market": market, "audience": audience, "policy_pack": policy},
+        options={"language": language, "priority": "bulk" if bulk else ""},
+        timeout_s=timeout,
+        tls=tls,
+        tls_files=(tls_ca, tls_certificate, tls_key),
+        token_file=token_file,
+    )
+    raise typer.Exit(command.scan(files))
 
 
-def scan_with_progress(client: AircheckClient, path: Path, context: Context, console: Console) -> Verdict:
-    """Scans one file under a progress bar that counts seconds of audio. Raises AircheckError."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+@app.command()
+def listen(
+    source: Annotated[
+        str, typer.Argument(help="An http(s) stream such as Icecast's, a file, or - for standard input.")
+    ],
+    url: Url = "127.0.0.1:8001",
+    form: As = Format.text,
+    json: Json = False,
+    content_type: ContentType = "podcast",
+    market: Market = "*",
+    audience: Audience = "general",
+    policy: Policy = "default",
+    language: Language = "",
+    fail_on: Threshold = FailOn.any,
+    pcm: Annotated[
+        int | None, typer.Option(help="Standard input is raw 16-bit mono of so many samples a second.")
+    ] = None,
+    tls: TlsOn = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Check audio while it is heard; a line for each window, until the stream ends or Ctrl-C.
 
-    from aircheck_client.errors import ServerError
-    from aircheck_client.schema import clock
+    A file is sent at the pace at which it plays. Exit codes as of scan.
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[at]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(path.name, total=None, at="")
-        for verdict in client.stream(path, context):
-            if verdict.scope == "episode":
-                return verdict
-            at = clock(verdict.end_s) + (f" of {clock(verdict.recording_s)}" if verdict.recording_s else "")
-            progress.update(task, completed=verdict.end_s, total=verdict.recording_s, at=at)
-    raise ServerError("the stream ended without the episode's verdict", str(path))
+    Examples: [bold]aircheck listen https://radio.example/live.mp3[/],
+    [bold]arecord -f S16_LE -r 16000 | aircheck listen - --pcm 16000[/]
+    """
+    from aircheck_client.command import Command
 
-
-def _show(verdict: Verdict, path: Path, as_json: bool) -> None:
-    from json import dumps as to_json
-
-    from rich.console import Console
-
-    from aircheck_client.render import timeline
-
-    if as_json:
-        line = {"file": os.fspath(path), "verdict": verdict.model_dump(mode="json")}
-        sys.stdout.write(to_json(line, ensure_ascii=False) + "\n")
-    else:
-        Console(highlight=False).print(timeline(verdict, path.name))
+    command = Command(
+        url=url,
+        form=Format.json if json else form,
+        fail_on=fail_on,
+        context={"content_type": content_type, "market": market, "audience": audience, "policy_pack": policy},
+        options={"language": language},
+        timeout_s=None,
+        tls=tls,
+        tls_files=(tls_ca, tls_certificate, tls_key),
+        token_file=token_file,
+    )
+    raise typer.Exit(command.listen(source, pcm))
 
 
 def main() -> None:

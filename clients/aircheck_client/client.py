@@ -1,109 +1,64 @@
-"""The gRPC client: audio in, verdicts out.
+"""The blocking client.
 
     with AircheckClient("127.0.0.1:8001") as client:
         verdict = client.scan("episode.mp3", Context(content_type="podcast", market="SE"))
         print(verdict.action, verdict.reason)
 
-It speaks Triton's own protocol (KServe v2 over gRPC) through tritonclient's generated stubs, on one channel that any
-number of threads may share.
+One channel, which any number of threads may share. `aircheck_client.aio` has the same verbs for asyncio.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import random
-import struct
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import ValidationError
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from aircheck_client.errors import (
-    AircheckError,
-    InvalidAudioError,
-    ScanCancelledError,
-    ServerError,
-    UnavailableError,
-    from_rpc,
-    from_status,
-)
-from aircheck_client.schema import Context, Failure, Verdict
+from aircheck_client import messages
+from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
+from aircheck_client.errors import AircheckError, ScanCancelledError, ServerError, from_rpc
+from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
+from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
+from aircheck_client.sources import CHUNK_BYTES, Source, name_of, opened, read, read_whole, size_of
+from aircheck_client.v1 import aircheck_pb2 as v1
+from aircheck_client.v1 import aircheck_pb2_grpc
+from aircheck_client.wire import from_message
 
-DEFAULT_URL = "127.0.0.1:8001"
-MAX_UPLOAD_BYTES = 2**31 - 2**20  # a gRPC message is below 2 GiB
-
-Source = str | os.PathLike[str] | bytes
-
-
-@dataclass(frozen=True)
-class Tls:
-    """How to verify the server and, for mutual TLS, what to show it. Paths of PEM files."""
-
-    ca: Path | None = None  # None: the system's roots
-    certificate: Path | None = None
-    key: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("a client certificate and its key belong together: give both or neither")
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Raises OSError when a file cannot be read."""
-        read = [path.read_bytes() if path else None for path in (self.ca, self.key, self.certificate)]
-        return grpc.ssl_channel_credentials(*read)
-
-
-@dataclass(frozen=True)
-class Retry:
-    """Exponential backoff with full jitter, for UNAVAILABLE alone: nothing else gets better by asking again."""
-
-    attempts: int = 4
-    first_wait_s: float = 0.2
-    longest_wait_s: float = 5.0
-
-    def wait_s(self, attempt: int) -> float:
-        """How long to wait after the `attempt`th failure, counted from 1."""
-        return random.uniform(0, min(self.longest_wait_s, self.first_wait_s * 2 ** (attempt - 1)))
+__all__ = ["DEFAULT_URL", "AircheckClient", "Pcm", "Retry", "Tls", "VerdictStream"]
 
 
 class AircheckClient:
-    """A connection to an aircheck server. Thread-safe; close it, or use it in a `with` block."""
+    """A connection to aircheck servers. Thread-safe; close it, or use it in a `with` block."""
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | Sequence[str] = DEFAULT_URL,
         *,
         tls: Tls | bool = False,
         token: str | None = None,
         timeout_s: float | None = None,
         retry: Retry | None = None,
     ):
-        """`url` is host:port. `tls=True` verifies the server against the system's roots; a `Tls` says more.
+        """`url` is host:port, or several of them, which take turns. `tls=True` verifies the server against the system's
+        roots; a `Tls` says more. `timeout_s` bounds each call, retries included (None: no bound).
 
-        `timeout_s` bounds each scan, retries included (None: no bound). Raises ValueError for a token that would cross
-        a network unencrypted.
+        Raises ValueError for a token that would cross a network unencrypted; OSError for a certificate that cannot be
+        read.
         """
-        if token and not tls and not _is_loopback(url):
-            raise ValueError(f"a token for {url} would cross the network in clear; pass tls=True or tls=Tls(...)")
-        self.url, self._timeout_s, self._retry = url, timeout_s, retry or Retry()
-        self._metadata: list[tuple[str, str]] = []
-        if token:
-            self._metadata.append(("triton-grpc-protocol-aircheck-token", token))
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        if _is_loopback(url):
-            options.append(("grpc.enable_http_proxy", 0))  # a proxy cannot reach this machine's loopback
-        if tls:
-            self._channel = grpc.secure_channel(url, (tls if isinstance(tls, Tls) else Tls()).credentials(), options)
+        self._connection = Connection.of(url, tls, token, retry)
+        self.url, self._timeout_s = self._connection.name, timeout_s
+        credentials, options = self._connection.credentials, self._connection.options
+        if credentials:
+            self._channel = grpc.secure_channel(self._connection.target, credentials, options)
         else:
-            self._channel = grpc.insecure_channel(url, options)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            self._channel = grpc.insecure_channel(self._connection.target, options)
+        self._stub = aircheck_pb2_grpc.AircheckStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
 
     def __enter__(self) -> AircheckClient:
         return self
@@ -118,176 +73,206 @@ class AircheckClient:
         self._channel.close()
 
     def ready(self) -> bool:
-        """Whether the server answers and all its models are loaded. Never raises for an absent server."""
+        """Whether the server answers and its models can work. Never raises for an absent server."""
         try:
-            request = service_pb2.ServerReadyRequest()
-            return bool(self._stub.ServerReady(request, timeout=5, metadata=self._metadata).ready)
+            answer = self._health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=5)
         except grpc.RpcError:
             return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    def scan(self, source: Source, context: Context | None = None, *, timeout_s: float | None = None) -> Verdict:
-        """The verdict on a whole recording of any length, given as a path or as encoded bytes.
+    def info(self, *, timeout_s: float | None = None) -> ServerInfo:
+        """What the server runs: models, policy packs, languages, limits."""
+        with self._typed_errors(""):
+            response = self._stub.GetServerInfo(v1.GetServerInfoRequest(), **self._call(timeout_s))
+            return messages.server_info(response)
 
-        Raises InvalidAudioError, UnavailableError (after retries), DeadlineError, AuthenticationError, ServerError.
+    def scan(
+        self,
+        source: Source,
+        context: Context | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> Verdict:
+        """The verdict on a whole recording of any length: a path, bytes, an open file, or a URL that fsspec knows.
+
+        options : fields of `Options`: language, idempotency_key, priority, transcript
+
+        Raises InvalidAudioError, UnavailableError, DeadlineError, AuthenticationError, ServerError; the error's
+        `partial` is the verdict on what was checked before, if anything was.
         """
-        for attempt in _attempts(self._retry, self._deadline(timeout_s)):
-            with attempt:
-                for verdict in self._stream_once(source, context, attempt.timeout_s):
-                    if verdict.scope == "episode":
-                        return verdict
-                raise UnavailableError("the server ended the stream before the episode's verdict", _name(source))
-        raise AssertionError("unreachable: the last attempt raises")
+        (*_, whole) = self.stream(source, context, timeout_s=timeout_s, **{"windows": False, **options})
+        return whole
 
     def stream(
-        self, source: Source, context: Context | None = None, *, timeout_s: float | None = None
-    ) -> Iterator[Verdict]:
-        """Verdicts as they come: one for each window in order, then the episode's (`scope == "episode"`).
+        self,
+        source: Source,
+        context: Context | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> VerdictStream:
+        """Verdicts as they come: one for each window in order, then the recording's (`scope == "episode"`).
 
-        Closing the iterator cancels the scan on the server. Retries only while nothing has been yielded. Raises as
-        `scan`.
+        Closing the stream ends the scan on the server. Raises as `scan`, while it is read.
         """
-        deadline = self._deadline(timeout_s)
-        for attempt in _attempts(self._retry, deadline):
-            with attempt:
-                for verdict in self._stream_once(source, context, attempt.timeout_s):
-                    attempt.final = True
-                    yield verdict
-                return
+        return VerdictStream(self._scan(source, Options(context=context or Context(), **options), timeout_s))
 
-    def scan_clip(self, source: Source, context: Context | None = None, *, timeout_s: float | None = None) -> Verdict:
-        """The verdict on a clip of at most 30 s, by one call of the ensemble: the shortest way. Raises as `scan`."""
-        request = _request("audio_safety", _read(source), context, outputs=("VERDICT",), batched=True)
-        for attempt in _attempts(self._retry, self._deadline(timeout_s)):
-            with attempt, self._typed_errors(source):
-                return _verdict(self._stub.ModelInfer(request, timeout=attempt.timeout_s, metadata=self._metadata))
-        raise AssertionError("unreachable: the last attempt raises")
+    def scan_clip(
+        self,
+        source: Source,
+        context: Context | None = None,
+        *,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> Verdict:
+        """The verdict on a clip of at most 30 s, in one message each way. Raises as `scan`."""
+        audio = read_whole(source, MAX_CLIP_BYTES)
+        request = Options(context=context or Context(), **options).clip(audio)
+        with self._typed_errors(name_of(source)):
+            return from_message(self._stub.ScanClip(request, **self._call(timeout_s)).verdict, Verdict)
 
-    def _stream_once(self, source: Source, context: Context | None, timeout_s: float | None) -> Iterator[Verdict]:
-        request = _request("episode_safety", _read(source), context, outputs=(), batched=False)
-        with self._typed_errors(source):
-            call = self._stub.ModelStreamInfer(iter([request]), timeout=timeout_s, metadata=self._metadata)
-            fault: AircheckError | None = None
+    def listen(
+        self,
+        audio: Iterable[bytes],
+        context: Context | None = None,
+        *,
+        pcm: Pcm | None = None,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> VerdictStream:
+        """Verdicts on live audio while it comes: windows in order, then that on all of it when `audio` ends.
+
+        audio : pieces of an encoded stream such as MP3 or Ogg; with `pcm`, of raw samples
+        """
+        return VerdictStream(self._listen(audio, Options(context=context or Context(), **options), pcm, timeout_s))
+
+    def decide(
+        self,
+        transcript: Transcript,
+        text: TextFindings,
+        acoustic: AcousticFindings,
+        duration_s: float,
+        context: Context | None = None,
+        *,
+        warnings: tuple[str, ...] = (),
+        timeout_s: float | None = None,
+    ) -> Verdict:
+        """The verdict on a window's findings under the context's pack, without any audio."""
+        request = messages.decide_request(context or Context(), transcript, text, acoustic, duration_s, warnings)
+        with self._typed_errors(""):
+            return from_message(self._stub.Decide(request, **self._call(timeout_s)).verdict, Verdict)
+
+    def _call(self, timeout_s: float | None) -> dict[str, Any]:
+        bound_s = self._timeout_s if timeout_s is None else timeout_s
+        return {"timeout": bound_s, "metadata": self._connection.metadata}
+
+    def _scan(self, source: Source, options: Options, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
+        with opened(source) as file:
+            size_bytes = size_of(file)
+            upload = _Upload(read_pieces(file, source), options.scan_start(size_bytes), name_of(source))
+            yield from self._stream(self._stub.Scan, upload, timeout_s)
+
+    def _listen(
+        self, audio: Iterable[bytes], options: Options, pcm: Pcm | None, timeout_s: float | None
+    ) -> Iterator[Verdict | Progressing]:
+        pieces = (v1.ListenRequest(audio=piece) for piece in audio)
+        yield from self._stream(self._stub.Listen, _Upload(pieces, options.listen_start(pcm), ""), timeout_s)
+
+    def _stream(self, method: Any, upload: _Upload, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
+        progressing = Progressing()
+        yield progressing
+        with self._typed_errors(upload.source, progressing, upload):
+            call = method(iter(upload), **self._call(timeout_s))
             try:
-                for message in call:  # to the end, also after a fault: a stream cut off then can end Triton 2.51
-                    if fault is None:
-                        fault = _fault(message, self.url, _name(source))
-                    if fault is None:
-                        yield _verdict(message.infer_response)
-            except GeneratorExit:  # the caller stops listening to a scan that is still running
+                for event in call:
+                    verdict = progressing.read(event)
+                    upload.begin()
+                    if verdict is not None:
+                        yield verdict
+            finally:
+                upload.stop()
                 call.cancel()
-                raise
-            if fault is not None:
-                raise fault
+            if not progressing.is_complete:
+                raise messages.incomplete(upload.source)
 
     @contextmanager
-    def _typed_errors(self, source: Source) -> Iterator[None]:
+    def _typed_errors(
+        self, source: str, progressing: Progressing | None = None, upload: _Upload | None = None
+    ) -> Iterator[None]:
         try:
             yield
         except grpc.RpcError as error:
-            raise from_rpc(error, self.url, _name(source)) from None
+            fault = (upload.fault if upload else None) or from_rpc(error, self.url, source)
+            raise messages.with_partial(fault, progressing or Progressing()) from None
         except ValidationError as error:
             raise ServerError(
                 f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
-                _name(source),
+                source,
             ) from None
         except ValueError as error:  # gRPC's way to say that the channel was closed under us
-            raise ScanCancelledError(f"the client was closed: {error}", _name(source)) from None
-
-    def _deadline(self, timeout_s: float | None) -> float | None:
-        bound_s = self._timeout_s if timeout_s is None else timeout_s
-        return None if bound_s is None else time.monotonic() + bound_s
+            raise ScanCancelledError(f"the client was closed: {error}", source) from None
 
 
-class _Attempt:
-    """One try of a call. As a context manager it swallows an UnavailableError that another try may mend."""
+class VerdictStream(Iterator[Verdict]):
+    """Verdicts as they come, and what is known of the recording meanwhile."""
 
-    def __init__(self, retry: Retry, number: int, deadline: float | None):
-        self._retry, self._number, self._deadline = retry, number, deadline
-        self.final = number >= retry.attempts
-        self.timeout_s = None if deadline is None else max(0.001, deadline - time.monotonic())
+    def __init__(self, items: Iterator[Verdict | Progressing]):
+        self._items = items
+        self.about = Progressing()
+        """`scan_id`, `recording` (what the container says), `progress`, and after an error `partial`."""
 
-    def __enter__(self) -> _Attempt:
-        return self
+    def __next__(self) -> Verdict:
+        while True:
+            item = next(self._items)
+            if isinstance(item, Verdict):
+                return item
+            self.about = item
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if self.final or not isinstance(error, UnavailableError):
-            return False
-        wait_s = self._retry.wait_s(self._number)
-        if self._deadline is not None and time.monotonic() + wait_s >= self._deadline:
-            return False
-        time.sleep(wait_s)
-        return True
+    def close(self) -> None:
+        """Ends the scan."""
+        self._items.close()  # type: ignore[attr-defined]  # a generator
 
 
-def _attempts(retry: Retry, deadline: float | None) -> Iterator[_Attempt]:
-    return (_Attempt(retry, number, deadline) for number in range(1, retry.attempts + 1))
+class _Upload:
+    """Requests as gRPC pulls them, on its own thread: the start, and the audio once the server has accepted."""
 
+    def __init__(self, pieces: Iterator[Any], start: Any, source: str):
+        self._pieces, self._start, self.source = pieces, start, source
+        self._may_begin, self._is_stopped = threading.Event(), False
+        self.fault: AircheckError | None = None
 
-def _request(
-    model: str, audio: bytes, context: Context | None, outputs: tuple[str, ...], batched: bool
-) -> service_pb2.ModelInferRequest:
-    """Shapes: AUDIO UINT8 [bytes], CONTEXT STRING [1]; a batching model takes a leading dimension of one."""
-    text = (context or Context()).model_dump_json().encode()
-    lead = [1] if batched else []
-    strings = {"CONTEXT": text, "LANGUAGE": b""} if batched else {"CONTEXT": text}
-    tensor = service_pb2.ModelInferRequest.InferInputTensor
-    return service_pb2.ModelInferRequest(
-        model_name=model,
-        inputs=[
-            tensor(name="AUDIO", datatype="UINT8", shape=[*lead, len(audio)]),
-            *(tensor(name=name, datatype="BYTES", shape=[*lead, 1]) for name in strings),
-        ],
-        outputs=[service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in outputs],
-        raw_input_contents=[audio, *(struct.pack("<I", len(value)) + value for value in strings.values())],
-    )
+    def begin(self) -> None:
+        """The server has accepted. Until then a call may be made again, elsewhere or later."""
+        self._may_begin.set()
 
+    def stop(self) -> None:
+        self._is_stopped = True
+        self._may_begin.set()
 
-def _fault(message: service_pb2.ModelStreamInferResponse, url: str, source: str) -> AircheckError | None:
-    """What a message of the stream reports instead of a verdict; None for a verdict."""
-    if message.error_message:
-        return from_status(grpc.StatusCode.INTERNAL, message.error_message, url, source)
-    raw = _output(message.infer_response, "ERROR")
-    if raw is None:
-        return None
-    failure = Failure.model_validate_json(raw)
-    return from_status(grpc.StatusCode[failure.code], failure.message, url, source)
-
-
-def _output(response: service_pb2.ModelInferResponse, name: str) -> bytes | None:
-    """The text of a STRING output of one element; None where the response has no such output."""
-    names = [output.name for output in response.outputs]
-    # BYTES: a little-endian length, then the text
-    return response.raw_output_contents[names.index(name)][4:] if name in names else None
-
-
-def _verdict(response: service_pb2.ModelInferResponse) -> Verdict:
-    return Verdict.model_validate_json(_output(response, "VERDICT") or b"")
-
-
-def _read(source: Source) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    else:
+    def __iter__(self) -> Iterator[Any]:
+        yield self._start
+        self._may_begin.wait()
         try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise InvalidAudioError(f"cannot be read: {error.strerror}", str(source)) from None
-    if not data:
-        raise InvalidAudioError("the audio has 0 bytes; was the upload cut off?", _name(source))
-    if len(data) > MAX_UPLOAD_BYTES:
-        raise InvalidAudioError(f"{len(data)} bytes do not fit in one gRPC message (2 GiB)", _name(source))
-    return data
+            for piece in self._pieces:
+                if self._is_stopped:
+                    return
+                yield piece
+        except AircheckError as fault:
+            self.fault = fault
+            raise
 
 
-def _name(source: Source) -> str:
-    return "" if isinstance(source, bytes) else os.fspath(source)
+def read_pieces(file: Any, source: Source) -> Iterator[v1.ScanRequest]:
+    """A file as messages. Raises InvalidAudioError, at once when it is empty."""
+    first = read(file, CHUNK_BYTES, source)
+    if not first:
+        raise messages.empty(name_of(source))
+    return _pieces(first, file, source)
 
 
-def _is_loopback(url: str) -> bool:
-    host = url.rsplit(":", 1)[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _pieces(first: bytes, file: Any, source: Source) -> Iterator[v1.ScanRequest]:
+    chunk = first
+    while chunk:
+        yield v1.ScanRequest(chunk=chunk)
+        chunk = read(file, CHUNK_BYTES, source)

@@ -2,7 +2,7 @@
 
 The server builds these and the client reads them, so there is one definition and it lives here, in the small package
 that both install. Times are seconds from the start of the audio named by the object's scope (a window for the models'
-findings; the whole file for what `episode_safety` sends).
+findings; the whole recording for what a server answers).
 """
 
 from __future__ import annotations
@@ -73,16 +73,6 @@ class ExitCode(IntEnum):
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Failure(_Model):
-    """`ERROR`: why a recording got no verdict, in the stream itself.
-
-    Triton's own way to end a stream with a status code (`triton_grpc_error`) ends the server now and then.
-    """
-
-    code: Literal["INVALID_ARGUMENT", "UNAVAILABLE", "CANCELLED", "INTERNAL"]
-    message: str
 
 
 class Context(_Model):
@@ -334,3 +324,71 @@ class Verdict(_Model):
     @property
     def end_s(self) -> float:
         return self.start_s + self.duration_s
+
+
+class Chapter(_Model):
+    """A chapter of a recording, as its container says."""
+
+    start_s: float
+    end_s: float
+    title: str = ""
+
+
+class RecordingInfo(_Model):
+    """What a container says of its recording; `language` is the tag's, not what is heard."""
+
+    container: str
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    duration_s: float | None = None
+    title: str = ""
+    artist: str = ""
+    album: str = ""
+    language: str = ""
+    chapters: tuple[Chapter, ...] = ()
+
+
+class WindowScores(_Model):
+    """The highest score of each category and sound event in a window, below the pack's thresholds too."""
+
+    start_s: Seconds
+    end_s: Seconds
+    categories: dict[str, Score] = Field(default_factory=dict)
+    events: dict[str, Score] = Field(default_factory=dict)
+
+
+class Progress(_Model):
+    """How far a scan is. Windows up to `checked_s` have their verdicts."""
+
+    checked_s: Seconds = 0.0
+    recording_s: Seconds | None = None
+    received_bytes: int = 0
+
+
+class PackVersion(_Model):
+    """A policy pack that a server has."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class ServerLimits(_Model):
+    """What a server takes at most."""
+
+    max_recording_s: float
+    max_recording_bytes: int
+    max_clip_s: float
+    max_clip_bytes: int
+    max_parallel_scans: int
+
+
+class ServerInfo(_Model):
+    """What a server says of itself."""
+
+    server_version: str
+    models: tuple[ModelVersion, ...] = ()
+    policy_packs: tuple[PackVersion, ...] = ()
+    languages: tuple[str, ...] = Field(default=(), description="ISO 639-1 codes in which words are classified")
+    limits: ServerLimits

@@ -88,7 +88,7 @@ def test_a_client_that_sends_no_request_or_too_much_does_no_harm():
 
 def test_it_listens_on_loopback_whatever_the_servers_host():
     async def run():
-        async with endpoint(FakeTriton(), host="0.0.0.0") as (running, _):
+        async with endpoint(FakeTriton(), host="0.0.0.0", behind_mesh=True) as (running, _):
             return running.url
 
     assert asyncio.run(run()).startswith("http://127.0.0.1:")

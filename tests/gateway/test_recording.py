@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from aircheck.gateway.answers import Answer
 from aircheck.gateway.recording import CheckWindow, Recording, Terms
 from aircheck.policy.decide import decide_window
 from aircheck.policy.packs import PackLibrary
@@ -80,9 +81,9 @@ def answer(speech: Speech, language: str, has_words: bool = True) -> Verdict:
 def models(*speeches: Speech | None) -> CheckWindow:
     """Window n holds speeches[n]; the last is repeated, and None is silence."""
 
-    async def check(wave: bytes, language: str) -> Verdict:
+    async def check(wave: bytes, language: str) -> Answer:
         speech = speeches[min(WAVES.index(wave), len(speeches) - 1)]
-        return answer(speech or ("cy", 0.4, 1.0), language, has_words=speech is not None)
+        return Answer(answer(speech or ("cy", 0.4, 1.0), language, has_words=speech is not None))
 
     return check
 
@@ -90,7 +91,7 @@ def models(*speeches: Speech | None) -> CheckWindow:
 def run(check: CheckWindow, parallel: int = 4, language: str = "", undecoded_s: float = 0.0) -> list[Verdict]:
     async def scan() -> list[Verdict]:
         recording = Recording(check, Terms(parallel, RULES.coverage, language))
-        windows = [verdict async for verdict in recording.windows(decoded())]
+        windows = [answer.verdict async for answer in recording.windows(decoded())]
         return [*windows, recording.verdict(undecoded_s, ())]
 
     return asyncio.run(scan())
@@ -138,7 +139,7 @@ def test_the_verdicts_depend_neither_on_the_load_nor_on_what_is_in_flight() -> N
     def slowed(seed: int) -> CheckWindow:
         waits = random.Random(seed)
 
-        async def check(wave: bytes, language: str) -> Verdict:
+        async def check(wave: bytes, language: str) -> Answer:
             await asyncio.sleep(waits.random() / 50)
             return await speeches(wave, language)
 
@@ -153,7 +154,7 @@ def test_a_window_is_sent_again_only_if_its_language_changes() -> None:
     sent: Counter[bytes] = Counter()
     check = models(ENGLISH)
 
-    async def counted(wave: bytes, language: str) -> Verdict:
+    async def counted(wave: bytes, language: str) -> Answer:
         sent[wave] += 1
         return await check(wave, language)
 
@@ -176,7 +177,7 @@ def test_no_more_windows_are_ahead_than_told() -> None:
     under_way, most = 0, 0
     check = models(ENGLISH)
 
-    async def counted(wave: bytes, language: str) -> Verdict:
+    async def counted(wave: bytes, language: str) -> Answer:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -186,6 +187,22 @@ def test_no_more_windows_are_ahead_than_told() -> None:
 
     run(counted, parallel=3)
     assert most == 3
+
+
+def test_live_audio_is_answered_at_once_and_no_window_twice() -> None:
+    sent: Counter[bytes] = Counter()
+    check = models(("la", 0.4, 3.0), None, ENGLISH, SPANISH)
+
+    async def counted(wave: bytes, language: str) -> Answer:
+        sent[wave] += 1
+        return await check(wave, language)
+
+    async def scan() -> list[str]:
+        recording = Recording(counted, Terms(1, RULES.coverage, is_live=True))
+        return [answer.verdict.language async for answer in recording.windows(decoded())]
+
+    assert asyncio.run(scan()) == ["la", "", "en", "en", "en"]
+    assert set(sent.values()) == {1}
 
 
 async def until_fault(recording: Recording, windows: AsyncIterator[Window]) -> tuple[int, str]:
@@ -211,7 +228,7 @@ def test_what_was_found_before_a_fault_is_given_first() -> None:
 def test_a_window_that_the_models_fail_on_costs_no_window_before_it() -> None:
     good = models(None, None)  # no language is known yet, so these windows wait for a decision
 
-    async def check(wave: bytes, language: str) -> Verdict:
+    async def check(wave: bytes, language: str) -> Answer:
         if wave == WAVES[2]:
             raise RuntimeError("failed")
         return await good(wave, language)
@@ -222,7 +239,7 @@ def test_a_window_that_the_models_fail_on_costs_no_window_before_it() -> None:
 def test_who_stops_listening_ends_what_is_in_flight() -> None:
     check = models(ENGLISH)
 
-    async def slow(wave: bytes, language: str) -> Verdict:
+    async def slow(wave: bytes, language: str) -> Answer:
         await asyncio.sleep(0 if wave == WAVES[0] else 3600)
         return await check(wave, language)
 

@@ -1,4 +1,4 @@
-"""One real Triton, started once for the session, that every integration test talks gRPC to."""
+"""One real server, started once for the session, that every integration test talks gRPC to."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ def client(server):
 
 @pytest.fixture(scope="session")
 def models(server):
-    return Models(server.url)
+    return Models(server.triton_url)

@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from aircheck.gateway.answers import Answer
 from aircheck.gateway.processes import state
 from aircheck.gateway.supervisor import ServerState, Supervisor
 from aircheck.settings import ROOT, Settings
-from aircheck_client.schema import Context, Verdict
+from aircheck_client.schema import Context
 from benchmarks.clips import sample_clips
 from preprocessing.errors import AudioError
 from support.triton import FREE_PORTS
@@ -44,7 +45,7 @@ class Supervised:
     def __call__(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(300)
 
-    def infer(self, *windows: bytes) -> list[Verdict | Exception]:
+    def infer(self, *windows: bytes) -> list[Answer | Exception]:
         async def all_of_them() -> Any:
             calls = [self.supervisor.infer(wav, Context(), "en", None) for wav in windows]
             return await asyncio.gather(*calls, return_exceptions=True)
@@ -109,7 +110,7 @@ def check_recovery(supervised, windows, expected, name, act):
 
 @pytest.mark.parametrize("name", [*MODELS, "tritonserver", "reaper"])
 def test_a_killed_process_loses_no_window(supervised, windows, expected, name):
-    assert all(isinstance(verdict, Verdict) for verdict in expected)
+    assert all(isinstance(answer, Answer) for answer in expected)
     regions = supervised.supervisor.triton.shared_memory()
     check_recovery(supervised, windows, expected, name, lambda pid: os.kill(pid, signal.SIGKILL))
     assert regions
@@ -153,7 +154,7 @@ def test_windows_whose_callers_have_gone_are_dropped_by_whisper(supervised, wind
 
     begun_s = spent_s()
     supervised(give_up())
-    assert all(isinstance(verdict, Verdict) for verdict in supervised.infer(windows[0]))
+    assert all(isinstance(answer, Answer) for answer in supervised.infer(windows[0]))
     assert spent_s() - begun_s < 0.6 * all_of_them_s
 
 

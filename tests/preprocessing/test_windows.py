@@ -4,11 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.container import Limits
+from preprocessing.cutting import LIVE_LONGEST_S
 from preprocessing.errors import CorruptAudioError
-from preprocessing.windows import Episode, cut
+from preprocessing.windows import Episode, cut, cut_live
 from support.audio import encode, silence, tone, wav
+from support.speech import speak
 
 LIMITS = Limits(max_bytes=2**28, max_duration_s=3600, max_channels=8, max_sample_rate_hz=192_000)
+TALK = speak("We met at the station, and then we walked home. It rained, but nobody minded it much that day.")
 RNG = np.random.default_rng(7)
 
 
@@ -71,3 +74,15 @@ def test_a_truncated_episode_is_read_as_far_as_it_goes_and_says_so(name):
 def test_a_file_with_no_intact_packet_is_an_error():
     with pytest.raises(CorruptAudioError):
         list(Episode(wav(silence(1.0))[:44], LIMITS).windows(10.0))
+
+
+def test_live_windows_end_soon_and_join_to_the_whole():
+    talk = np.concatenate([TALK, np.zeros(16_000, np.float32), TALK])
+    blocks = np.array_split(talk, 97)
+    windows = list(cut_live(blocks))
+    assert np.array_equal(np.concatenate([window.samples for window in windows]), talk)
+    assert [window.start_s for window in windows] == list(
+        np.cumsum([0, *(window.duration_s for window in windows[:-1])])
+    )
+    assert max(window.duration_s for window in windows) <= LIVE_LONGEST_S + 0.2
+    assert len(windows) > talk.size / 16_000 / LIVE_LONGEST_S

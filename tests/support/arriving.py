@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from aircheck.gateway.decoding import DecodedWindow, DecoderPool, RecordingInfo, Spool, SpoolQuota, Summary
 from preprocessing.container import Limits
-from preprocessing.recording_bytes import HeldBytes
+from preprocessing.recording_bytes import BUFFER_BYTES, HeldBytes
 
 
 class Arriving:
     """RecordingBytes that are all there, and tell how far a reader would have had to wait for them."""
 
+    buffer_bytes = BUFFER_BYTES
     size = None
 
     def __init__(self, data: bytes) -> None:

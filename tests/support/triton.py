@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc as triton
 
-FREE_PORTS = {"grpc_port": 0, "http_port": 0, "metrics_port": 0}
+FREE_PORTS = {"grpc_port": 0, "metrics_port": 0}
 
 
 class Models:

@@ -11,7 +11,7 @@ from aircheck.gateway.decoding.sandbox import SandboxLimits
 from aircheck.gateway.decoding.spool import SpoolQuota
 from aircheck.settings import Settings
 
-_PROCESSES_PER_CORE = 4  # most of them wait: for their client's bytes, or for the models
+_FOR_CLIPS_PER_CORE = 2  # processes beyond those that recordings may hold, so that no clip waits for one
 
 
 def spool_quota(settings: Settings) -> SpoolQuota:
@@ -29,4 +29,4 @@ def decoder_pool(settings: Settings) -> DecoderPool:
         stall_s=settings.decoder_stall_s,
     )
     cores = len(os.sched_getaffinity(0))
-    return DecoderPool(limits, settings.decoder_processes or _PROCESSES_PER_CORE * cores)
+    return DecoderPool(limits, settings.max_parallel_episodes + _FOR_CLIPS_PER_CORE * cores)

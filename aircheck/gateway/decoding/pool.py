@@ -80,14 +80,18 @@ class DecoderPool:
             self._zygote.close()
 
     @asynccontextmanager
-    async def decode(self, spool: Spool, limits: Limits, window_max_s: float) -> AsyncIterator[Decoding]:
+    async def decode(
+        self, spool: Spool, limits: Limits, window_max_s: float, is_live: bool = False
+    ) -> AsyncIterator[Decoding]:
         """The recording that `spool` holds or will hold; waits for a free process, then for what the file's start says.
+
+        is_live : it is heard while it is made: windows are short, and each comes as soon as it can end
 
         Raises AudioError, DecoderLostError. Leaving the block ends the decoding.
         """
         async with self._places:
             process = await self._take()
-            decoding = Decoding(process, spool, self._limits, limits, window_max_s)
+            decoding = Decoding(process, spool, self._limits, limits, window_max_s, is_live)
             try:
                 async with decoding:
                     yield decoding
@@ -143,10 +147,16 @@ class Decoding:
     """After the last window: what all of it says."""
 
     def __init__(
-        self, process: DecoderProcess, spool: Spool, costs: SandboxLimits, limits: Limits, window_max_s: float
+        self,
+        process: DecoderProcess,
+        spool: Spool,
+        costs: SandboxLimits,
+        limits: Limits,
+        window_max_s: float,
+        is_live: bool,
     ) -> None:
         self._process, self._spool, self._costs = process, spool, costs
-        self._start = {"limits": asdict(limits), "window_max_s": window_max_s}
+        self._start = {"limits": asdict(limits), "window_max_s": window_max_s, "is_live": is_live}
         self._max_payload_bytes = int((window_max_s + 1) * _SAMPLE_RATE_HZ) * 4 + _WAVE_HEADER_BYTES
         self._windows: asyncio.Queue[DecodedWindow | Exception | None] = asyncio.Queue()
         self._found: asyncio.Future[RecordingInfo] = asyncio.get_running_loop().create_future()

@@ -26,10 +26,12 @@ from aircheck.gateway.decoding.messages import (
 from preprocessing.container import AudioInfo, Limits
 from preprocessing.cutting import window_end
 from preprocessing.errors import AudioError
+from preprocessing.recording_bytes import BUFFER_BYTES
 from preprocessing.tags import bounded
 from preprocessing.wave_file import wave_bytes
 from preprocessing.windows import Episode
 
+_LIVE_BUFFER_BYTES = 1_024  # 64 ms of 128 kbit/s: what is read waits for no more than that
 _WHOLE = 2**62  # an offset behind the end of any file
 
 
@@ -39,7 +41,7 @@ class Worker:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._windows_owed = 0
-        self._file = _SpooledFile(self, -1)
+        self._file = _SpooledFile(self, -1, BUFFER_BYTES)
 
     def serve(self) -> None:
         """Recordings until the gateway hangs up."""
@@ -51,19 +53,19 @@ class Worker:
             if kind is not Kind.START:
                 continue  # a window that was taken after the last one of a recording had been sent
             try:
-                self._decode(files[0], Limits(**fields["limits"]), fields["window_max_s"])
+                self._decode(files[0], Limits(**fields["limits"]), fields["window_max_s"], fields["is_live"])
             finally:
                 os.close(files[0])
             gc.collect()
 
-    def _decode(self, file: int, limits: Limits, window_max_s: float) -> None:
+    def _decode(self, file: int, limits: Limits, window_max_s: float, is_live: bool) -> None:
         self._windows_owed = WINDOWS_AHEAD
-        self._file = _SpooledFile(self, file)
+        self._file = _SpooledFile(self, file, _LIVE_BUFFER_BYTES if is_live else BUFFER_BYTES)
         episode = None
         try:
             episode = Episode(self._file, limits)
             self._send(Kind.FOUND, asdict(_recording(episode.info)))
-            for window in episode.windows(window_max_s):
+            for window in episode.live_windows() if is_live else episode.windows(window_max_s):
                 while not self._windows_owed:
                     self._receive()
                 self._windows_owed -= 1
@@ -109,8 +111,8 @@ class Worker:
 class _SpooledFile:
     """RecordingBytes over a file that still grows."""
 
-    def __init__(self, worker: Worker, file: int) -> None:
-        self._worker, self._file = worker, file
+    def __init__(self, worker: Worker, file: int, buffer_bytes: int) -> None:
+        self._worker, self._file, self.buffer_bytes = worker, file, buffer_bytes
         self._arrived, self._is_complete = 0, False
         self.read_bytes = 0
         """The end of what has been read."""
@@ -135,6 +137,8 @@ class _SpooledFile:
 
 class _WholeFile:
     """RecordingBytes over a file that is all there."""
+
+    buffer_bytes = BUFFER_BYTES
 
     def __init__(self, file: int, size: int) -> None:
         self._file, self.size = file, size

@@ -1,0 +1,237 @@
+"""The asyncio client: the verbs of `AircheckClient`, to be awaited.
+
+async with AsyncAircheckClient("127.0.0.1:8001") as client:
+    verdict = await client.scan("episode.mp3")
+    async for window in client.stream("episode.mp3"):
+        print(window.action)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from types import TracebackType
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import ValidationError
+
+from aircheck_client import messages
+from aircheck_client.client import read_pieces
+from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
+from aircheck_client.errors import AircheckError, ServerError, from_rpc
+from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
+from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
+from aircheck_client.sources import Source, name_of, opened, read_whole, size_of
+from aircheck_client.v1 import aircheck_pb2 as v1
+from aircheck_client.v1 import aircheck_pb2_grpc
+from aircheck_client.wire import from_message
+
+
+class AsyncAircheckClient:
+    """A connection to aircheck servers, for one event loop. Arguments, results and errors are `AircheckClient`'s."""
+
+    def __init__(
+        self,
+        url: str | Sequence[str] = DEFAULT_URL,
+        *,
+        tls: Tls | bool = False,
+        token: str | None = None,
+        timeout_s: float | None = None,
+        retry: Retry | None = None,
+    ):
+        """Raises ValueError for a token that would cross a network unencrypted, OSError for a certificate."""
+        self._connection = Connection.of(url, tls, token, retry)
+        self.url, self._timeout_s = self._connection.name, timeout_s
+        credentials, options = self._connection.credentials, self._connection.options
+        if credentials:
+            self._channel = grpc.aio.secure_channel(self._connection.target, credentials, options)
+        else:
+            self._channel = grpc.aio.insecure_channel(self._connection.target, options)
+        self._stub = aircheck_pb2_grpc.AircheckStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+
+    async def __aenter__(self) -> AsyncAircheckClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; scans under way end with ScanCancelledError."""
+        await self._channel.close()
+
+    async def ready(self) -> bool:
+        """Whether the server answers and its models can work. Never raises for an absent server."""
+        try:
+            answer = await self._health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=5)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def info(self, *, timeout_s: float | None = None) -> ServerInfo:
+        """What the server runs: models, policy packs, languages, limits."""
+        with self._typed_errors(""):
+            return messages.server_info(
+                await self._stub.GetServerInfo(v1.GetServerInfoRequest(), **self._call(timeout_s))
+            )
+
+    async def scan(
+        self, source: Source, context: Context | None = None, *, timeout_s: float | None = None, **options: Any
+    ) -> Verdict:
+        """The verdict on a whole recording of any length."""
+        stream = self.stream(source, context, timeout_s=timeout_s, **{"windows": False, **options})
+        return [verdict async for verdict in stream][-1]
+
+    def stream(
+        self, source: Source, context: Context | None = None, *, timeout_s: float | None = None, **options: Any
+    ) -> AsyncVerdictStream:
+        """Verdicts as they come: one for each window in order, then the recording's."""
+        return AsyncVerdictStream(self._scan(source, Options(context=context or Context(), **options), timeout_s))
+
+    async def scan_clip(
+        self, source: Source, context: Context | None = None, *, timeout_s: float | None = None, **options: Any
+    ) -> Verdict:
+        """The verdict on a clip of at most 30 s, in one message each way."""
+        audio = await asyncio.to_thread(read_whole, source, MAX_CLIP_BYTES)
+        request = Options(context=context or Context(), **options).clip(audio)
+        with self._typed_errors(name_of(source)):
+            response = await self._stub.ScanClip(request, **self._call(timeout_s))
+            return from_message(response.verdict, Verdict)
+
+    def listen(
+        self,
+        audio: AsyncIterable[bytes],
+        context: Context | None = None,
+        *,
+        pcm: Pcm | None = None,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> AsyncVerdictStream:
+        """Verdicts on live audio while it comes."""
+        return AsyncVerdictStream(self._listen(audio, Options(context=context or Context(), **options), pcm, timeout_s))
+
+    async def decide(
+        self,
+        transcript: Transcript,
+        text: TextFindings,
+        acoustic: AcousticFindings,
+        duration_s: float,
+        context: Context | None = None,
+        *,
+        warnings: tuple[str, ...] = (),
+        timeout_s: float | None = None,
+    ) -> Verdict:
+        """The verdict on a window's findings under the context's pack, without any audio."""
+        request = messages.decide_request(context or Context(), transcript, text, acoustic, duration_s, warnings)
+        with self._typed_errors(""):
+            return from_message((await self._stub.Decide(request, **self._call(timeout_s))).verdict, Verdict)
+
+    def _call(self, timeout_s: float | None) -> dict[str, Any]:
+        bound_s = self._timeout_s if timeout_s is None else timeout_s
+        return {"timeout": bound_s, "metadata": self._connection.metadata}
+
+    async def _scan(
+        self, source: Source, options: Options, timeout_s: float | None
+    ) -> AsyncGenerator[Verdict | Progressing, None]:
+        with opened(source) as file:
+            size_bytes = size_of(file)
+            pieces = await asyncio.to_thread(read_pieces, file, source)
+
+            async def upload() -> AsyncIterator[v1.ScanRequest]:
+                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    yield piece
+
+            requests = _Upload(upload(), options.scan_start(size_bytes), name_of(source))
+            async with aclosing(self._stream(self._stub.Scan, requests, timeout_s)) as items:
+                async for item in items:
+                    yield item
+
+    async def _listen(
+        self, audio: AsyncIterable[bytes], options: Options, pcm: Pcm | None, timeout_s: float | None
+    ) -> AsyncGenerator[Verdict | Progressing, None]:
+        async def upload() -> AsyncIterator[v1.ListenRequest]:
+            async for piece in audio:
+                yield v1.ListenRequest(audio=piece)
+
+        requests = _Upload(upload(), options.listen_start(pcm), "")
+        async with aclosing(self._stream(self._stub.Listen, requests, timeout_s)) as items:
+            async for item in items:
+                yield item
+
+    async def _stream(
+        self, method: Any, upload: _Upload, timeout_s: float | None
+    ) -> AsyncGenerator[Verdict | Progressing, None]:
+        progressing = Progressing()
+        yield progressing
+        with self._typed_errors(upload.source, progressing, upload):
+            call = method(upload.requests(), **self._call(timeout_s))
+            try:
+                async for event in call:
+                    verdict = progressing.read(event)
+                    upload.may_begin.set()
+                    if verdict is not None:
+                        yield verdict
+            finally:
+                call.cancel()
+            if not progressing.is_complete:
+                raise messages.incomplete(upload.source)
+
+    @contextmanager
+    def _typed_errors(
+        self, source: str, progressing: Progressing | None = None, upload: _Upload | None = None
+    ) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            fault = (upload.fault if upload else None) or from_rpc(error, self.url, source)
+            raise messages.with_partial(fault, progressing or Progressing()) from None
+        except ValidationError as error:
+            raise ServerError(
+                f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
+                source,
+            ) from None
+
+
+class AsyncVerdictStream(AsyncIterator[Verdict]):
+    """Verdicts as they come, and what is known of the recording meanwhile."""
+
+    def __init__(self, items: AsyncIterator[Verdict | Progressing]):
+        self._items = items
+        self.about = Progressing()
+        """`scan_id`, `recording` (what the container says), `progress`, and after an error `partial`."""
+
+    async def __anext__(self) -> Verdict:
+        while True:
+            item = await anext(self._items)
+            if isinstance(item, Verdict):
+                return item
+            self.about = item
+
+    async def aclose(self) -> None:
+        """Ends the scan."""
+        await self._items.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+class _Upload:
+    """The start, and the audio once the server has accepted; until then a call may be made again elsewhere or later."""
+
+    def __init__(self, pieces: AsyncIterator[Any], start: Any, source: str):
+        self._pieces, self._start, self.source = pieces, start, source
+        self.may_begin = asyncio.Event()
+        self.fault: AircheckError | None = None
+
+    async def requests(self) -> AsyncIterator[Any]:
+        yield self._start
+        await self.may_begin.wait()
+        try:
+            async for piece in self._pieces:
+                yield piece
+        except AircheckError as fault:
+            self.fault = fault
+            raise

@@ -1,0 +1,169 @@
+"""Requests and answers of `aircheck.v1` as both clients make and read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aircheck_client.errors import AircheckError, InvalidAudioError, ServerError
+from aircheck_client.schema import (
+    AcousticFindings,
+    Context,
+    Progress,
+    RecordingInfo,
+    ServerInfo,
+    TextFindings,
+    Transcript,
+    Verdict,
+    WindowScores,
+)
+from aircheck_client.v1 import aircheck_pb2 as v1
+from aircheck_client.wire import from_message, to_message
+
+Priority = Literal["", "interactive", "normal", "bulk"]
+MAX_CLIP_BYTES = 200 * 2**20
+
+_PRIORITIES = {
+    "": v1.PRIORITY_UNSPECIFIED,
+    "interactive": v1.PRIORITY_INTERACTIVE,
+    "normal": v1.PRIORITY_NORMAL,
+    "bulk": v1.PRIORITY_BULK,
+}
+_ENCODINGS = {"s16le": v1.PcmFormat.ENCODING_S16LE, "f32le": v1.PcmFormat.ENCODING_F32LE}
+
+
+@dataclass(frozen=True)
+class Pcm:
+    """Raw interleaved samples, as `listen` takes them."""
+
+    sample_rate_hz: int = 16_000
+    channels: int = 1
+    encoding: Literal["s16le", "f32le"] = "s16le"
+
+    def message(self) -> v1.PcmFormat:
+        return v1.PcmFormat(
+            encoding=_ENCODINGS[self.encoding], sample_rate_hz=self.sample_rate_hz, channels=self.channels
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a scan asks for beside the audio.
+
+    language : ISO 639-1 code to transcribe in; empty: detected
+    idempotency_key : a name of yours for the work; it stands in the server's log and comes back
+    priority : empty: clips before recordings; "bulk" comes after everything else
+    transcript : whether verdicts carry all that was said; evidence always quotes what it rests on
+    windows : whether the windows' verdicts are sent, or the recording's alone
+    scores : whether the scores of all categories come with each window, also those below the pack's thresholds
+    """
+
+    context: Context = field(default_factory=Context)
+    language: str = ""
+    idempotency_key: str = ""
+    priority: Priority = ""
+    transcript: bool = True
+    windows: bool = True
+    scores: bool = False
+
+    def scan_start(self, size_bytes: int) -> v1.ScanRequest:
+        return v1.ScanRequest(
+            start=v1.ScanStart(
+                context=to_message(self.context, v1.Context()),
+                language=self.language,
+                idempotency_key=self.idempotency_key,
+                priority=_PRIORITIES[self.priority],
+                size_bytes=size_bytes,
+                omit_windows=not self.windows,
+                omit_transcript=not self.transcript,
+                include_scores=self.scores,
+            )
+        )
+
+    def clip(self, audio: bytes) -> v1.ScanClipRequest:
+        return v1.ScanClipRequest(
+            context=to_message(self.context, v1.Context()),
+            language=self.language,
+            idempotency_key=self.idempotency_key,
+            priority=_PRIORITIES[self.priority],
+            audio=audio,
+        )
+
+    def listen_start(self, pcm: Pcm | None) -> v1.ListenRequest:
+        start = v1.ListenStart(
+            context=to_message(self.context, v1.Context()),
+            language=self.language,
+            idempotency_key=self.idempotency_key,
+            pcm=pcm.message() if pcm else None,
+        )
+        return v1.ListenRequest(start=start)
+
+
+def decide_request(
+    context: Context,
+    transcript: Transcript,
+    text: TextFindings,
+    acoustic: AcousticFindings,
+    duration_s: float,
+    warnings: tuple[str, ...],
+) -> v1.DecideRequest:
+    return v1.DecideRequest(
+        context=to_message(context, v1.Context()),
+        duration_s=duration_s,
+        transcript=to_message(transcript, v1.Transcript()),
+        text_findings=to_message(text, v1.TextFindings()),
+        acoustic_findings=to_message(acoustic, v1.AcousticFindings()),
+        warnings=warnings,
+    )
+
+
+@dataclass
+class Progressing:
+    """What is known of a scan, or of live audio, while its verdicts come."""
+
+    scan_id: str = ""
+    recording: RecordingInfo | None = None
+    progress: Progress = field(default_factory=Progress)
+    scores: list[WindowScores] = field(default_factory=list)
+    """Of each window so far, where they were asked for."""
+    partial: Verdict | None = None
+    """Where it failed midway: the verdict on what was checked."""
+    is_complete: bool = False
+
+    def read(self, event: v1.ScanEvent | v1.ListenEvent) -> Verdict | None:
+        """The verdict that an event brings, if it brings one; the rest is kept here."""
+        kind = event.WhichOneof("event")
+        if kind == "accepted":
+            self.scan_id = event.accepted.scan_id
+        elif kind == "recording":
+            self.recording = from_message(event.recording, RecordingInfo)
+        elif kind == "scores":
+            self.scores.append(from_message(event.scores, WindowScores))
+        elif kind == "progress":
+            self.progress = from_message(event.progress, Progress)
+        elif kind == "partial":
+            self.partial = from_message(event.partial, Verdict)
+        elif kind == "window":
+            return from_message(event.window, Verdict)
+        elif kind == "episode":
+            self.is_complete = True
+            return from_message(event.episode, Verdict)
+        return None  # also for what a newer server sends and this client does not know
+
+
+def with_partial(error: AircheckError, progressing: Progressing) -> AircheckError:
+    """The error, with what was found before it."""
+    error.partial = progressing.partial
+    return error
+
+
+def incomplete(source: str) -> ServerError:
+    return ServerError("the server ended the stream before the recording's verdict", source)
+
+
+def server_info(response: v1.GetServerInfoResponse) -> ServerInfo:
+    return from_message(response, ServerInfo)
+
+
+def empty(source: str) -> InvalidAudioError:
+    return InvalidAudioError("the audio has 0 bytes; was the upload cut off?", source)
