@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import grpc.aio
 
 from aircheck.gateway.access import Access
+from aircheck.gateway.counters import CALL_SECONDS, CALLS_UNDER_WAY
 from aircheck.gateway.errors import DrainingError
 from aircheck.gateway.statuses import statuses
 
@@ -53,7 +54,7 @@ class Calls:
         """A call while the block runs; what the block raises ends it with its status."""
         call_id = uuid.uuid4().hex[:16]
         log = _WithId(_log, {"id": call_id})
-        async with statuses(context, log):
+        async with statuses(context, log, method):
             if self._is_draining:
                 raise DrainingError("the server is about to stop; another one, or this one later, takes the call")
             metadata = dict(context.invocation_metadata() or ())
@@ -65,7 +66,8 @@ class Calls:
                 begun_s = time.monotonic()
                 log.info("%s begins%s", method, f", for {caller}" if caller else "")
                 try:
-                    yield Call(call_id, caller, deadline_s, log)
+                    with CALLS_UNDER_WAY.labels(method).track_inprogress(), CALL_SECONDS.labels(method).time():
+                        yield Call(call_id, caller, deadline_s, log)
                 finally:
                     self._under_way -= 1
                     if not self._under_way:

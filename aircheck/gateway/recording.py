@@ -17,6 +17,7 @@ from aircheck.policy.packs import CoverageRules
 from aircheck_client.schema import Verdict, clock
 from preprocessing.errors import CorruptAudioError
 
+FIRST_PARALLEL = 2  # windows in flight until the first is answered: more share the cores, and it would come later
 FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's
 
 
@@ -129,7 +130,8 @@ class _Windows:
         self._check = check
         self._language = EpisodeLanguage(terms.language)
         self._is_live = terms.is_live
-        self._room = asyncio.Semaphore(terms.parallel)
+        self._room = asyncio.Semaphore(min(FIRST_PARALLEL, terms.parallel))
+        self._reserve = terms.parallel - min(FIRST_PARALLEL, terms.parallel)  # room that is there after the first
         self._pending: asyncio.Queue[_Sent | BaseException | None] = asyncio.Queue()
         self._held: deque[_Sent] = deque()  # answered, and waiting for a decision about their language
         self._tasks: set[asyncio.Task[Answer]] = set()
@@ -159,7 +161,9 @@ class _Windows:
                 fault = error
                 break
             released = self._language.add(detected)
-            self._room.release()
+            for _ in range(1 + self._reserve):
+                self._room.release()
+            self._reserve = 0
             if self._is_live:
                 yield sent.window, await sent.answer
                 continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.calls import Call
+from aircheck.gateway.counters import UPLOADED_BYTES
 from aircheck.gateway.decoding import DecodedWindow, DecoderPool, Decoding, Spool, SpoolQuota
 from aircheck.gateway.errors import StalledError
 from aircheck.gateway.recording import Recording, Terms, Window
@@ -121,6 +122,7 @@ class RecordingScan:
             if chunk is None:
                 break
             self.received_bytes += len(chunk)
+            UPLOADED_BYTES.inc(len(chunk))
             await spool.append(chunk)
         spool.complete()
 
@@ -159,6 +161,7 @@ async def scan_clip(parts: Parts, request: Request, call: Call, audio: bytes) ->
     try:
         limits = parts.limits(settings.max_clip_bytes, CLIP_S)
         await spool.append(audio)
+        UPLOADED_BYTES.inc(len(audio))
         spool.complete()
         async with parts.decoders.decode(spool, limits, CLIP_S + 1) as decoding:
             windows = [window async for window in decoding.windows()]

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import IntEnum
 
+from aircheck.gateway.counters import TURN_SECONDS
 from aircheck.gateway.errors import OverloadedError
 
 YIELD_EVERY = 8
@@ -39,7 +40,8 @@ class Turns:
     @asynccontextmanager
     async def window(self) -> AsyncIterator[None]:
         """Waits for this scan's turn, and holds one window in flight while the block runs."""
-        await self._scheduler.acquire(self)
+        with TURN_SECONDS.labels(self.priority.name.lower()).time():
+            await self._scheduler.acquire(self)
         begun_s = time.monotonic()
         try:
             yield

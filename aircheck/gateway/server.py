@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from aircheck.gateway.access import Access
 from aircheck.gateway.calls import Calls
+from aircheck.gateway.counters import WINDOWS_WAITING
 from aircheck.gateway.decoding.configuration import decoder_pool, spool_quota
 from aircheck.gateway.errors import StartError
 from aircheck.gateway.metrics import MetricsEndpoint
@@ -111,12 +112,14 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
         triton = await stack.enter_async_context(Supervisor(settings, on_log=on_log))
         served = await _served(triton)
         calls = Calls(access)
+        scheduler = WindowScheduler(settings.windows_in_flight or _windows_in_flight())
+        WINDOWS_WAITING.set_function(scheduler.waiting)
         parts = Parts(
             settings=settings,
             models=triton,
             decoders=decoders,
             quota=spool_quota(settings),
-            scheduler=WindowScheduler(settings.windows_in_flight or _windows_in_flight()),
+            scheduler=scheduler,
         )
         aircheck_pb2_grpc.add_AircheckServicer_to_server(AircheckService(parts, policy, calls, served), server)
         health_servicer = health.aio.HealthServicer()

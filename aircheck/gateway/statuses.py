@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from pydantic import ValidationError
 
+from aircheck.gateway.counters import CALLS
 from aircheck.gateway.decoding.errors import DecoderLostError, SpoolFullError
 from aircheck.gateway.errors import AccessError, BusyError, DrainingError, OverloadedError, StalledError, WindowError
 from aircheck.policy.errors import PolicyError, RequestError
@@ -43,12 +45,14 @@ _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 
 @asynccontextmanager
 async def statuses(
-    context: grpc.aio.ServicerContext, log: logging.LoggerAdapter[logging.Logger]
+    context: grpc.aio.ServicerContext, log: logging.LoggerAdapter[logging.Logger], method: str
 ) -> AsyncIterator[None]:
-    """Ends the call with the status of what the block raises."""
+    """Ends the call with the status of what the block raises, and counts it."""
     try:
         yield
-    except grpc.aio.AbortError:
+        CALLS.labels(method, grpc.StatusCode.OK.name).inc()
+    except (asyncio.CancelledError, GeneratorExit):
+        CALLS.labels(method, grpc.StatusCode.CANCELLED.name).inc()
         raise
     except Exception as fault:
         code = next((code for kind, code in _CODES if isinstance(fault, kind)), grpc.StatusCode.INTERNAL)
@@ -56,6 +60,7 @@ async def statuses(
             log.exception("failed")
         else:
             log.info("refused: %s: %s", code.name, type(fault).__name__)
+        CALLS.labels(method, code.name).inc()
         await abort(context, code, message(fault), retry_after_s(fault, code))
 
 

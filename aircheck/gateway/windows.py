@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aircheck.gateway.answers import Answer
+from aircheck.gateway.counters import AUDIO_SECONDS, WINDOW_SECONDS, WINDOWS
 from aircheck.gateway.errors import BusyError
 from aircheck.gateway.scheduling import Turns
 from aircheck_client.schema import Context
@@ -41,7 +42,8 @@ class WindowChecker:
         while True:
             try:
                 async with self.turns.window():
-                    answer = await self.models.infer(wav, self.context, language, self.deadline_s)
+                    with WINDOW_SECONDS.time():
+                        answer = await self.models.infer(wav, self.context, language, self.deadline_s)
             except BusyError:
                 # others may fill the queue for a while, which must not cost a scan all its work
                 pause_s = random.uniform(wait_s / 2, wait_s)
@@ -51,4 +53,6 @@ class WindowChecker:
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
                 self.answered_at_s = time.monotonic()
+                WINDOWS.labels(answer.verdict.action).inc()
+                AUDIO_SECONDS.inc(answer.verdict.duration_s)
                 return answer

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aircheck.gateway.answers import Answer
-from aircheck.gateway.recording import CheckWindow, Recording, Terms
+from aircheck.gateway.recording import FIRST_PARALLEL, CheckWindow, Recording, Terms
 from aircheck.policy.decide import decide_window
 from aircheck.policy.packs import PackLibrary
 from aircheck.settings import ROOT
@@ -187,6 +187,24 @@ def test_no_more_windows_are_ahead_than_told() -> None:
 
     run(counted, parallel=3)
     assert most == 3
+
+
+def test_the_first_windows_are_few_so_that_their_verdicts_come_soon() -> None:
+    check = models(ENGLISH)
+    under_way = 0
+    seen = list[int]()
+
+    async def counted(wave: bytes, language: str) -> Answer:
+        nonlocal under_way
+        under_way += 1
+        await asyncio.sleep(0.01)
+        seen.append(under_way)
+        under_way -= 1
+        return await check(wave, language)
+
+    run(counted, parallel=8)
+    assert seen[0] == FIRST_PARALLEL
+    assert max(seen) > FIRST_PARALLEL
 
 
 def test_live_audio_is_answered_at_once_and_no_window_twice() -> None:

@@ -1,4 +1,6 @@
-"""Which status a caller sees for which fault."""
+"""Faults to gRPC statuses."""
+
+from __future__ import annotations
 
 import asyncio
 import logging
@@ -8,65 +10,85 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from aircheck.gateway.decoding.errors import DecoderLostError, SpoolFullError
-from aircheck.gateway.errors import BusyError, OverloadedError, WindowError
+from aircheck.gateway.errors import AccessError, BusyError, DrainingError, OverloadedError, StalledError, WindowError
 from aircheck.gateway.statuses import LONGEST_MESSAGE, statuses
-from preprocessing.errors import CorruptAudioError
+from aircheck.policy.errors import RequestError
+from preprocessing.errors import CorruptAudioError, LimitExceededError
 
-_DETAILS = "grpc-status-details-bin"
-
-
-class FakeContext:
-    """Keeps what the call was ended with."""
-
-    async def abort(self, code, details, trailing):
-        self.code, self.details, self.trailing = code, details, dict(trailing)
-        raise grpc.aio.AbortError
+LOG = logging.LoggerAdapter(logging.getLogger("aircheck.gateway"), {})
 
 
-def ended_by(fault):
-    async def call(context):
-        async with statuses(context, logging.LoggerAdapter(logging.getLogger("test"))):
+class Aborted(Exception):
+    pass
+
+
+class Context:
+    """Keeps how a call was ended."""
+
+    async def abort(self, code, details, trailing_metadata):
+        self.code, self.details, self.trailing = code, details, dict(trailing_metadata)
+        raise Aborted
+
+
+def ended_by(fault: BaseException) -> Context:
+    context = Context()
+
+    async def call() -> None:
+        async with statuses(context, LOG, "Test"):
             raise fault
 
-    context = FakeContext()
-    with pytest.raises(grpc.aio.AbortError):
-        asyncio.run(call(context))
+    with pytest.raises(Aborted):
+        asyncio.run(call())
     return context
 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (CorruptAudioError("no packets at 0:01:00"), grpc.StatusCode.INVALID_ARGUMENT),
-        (OverloadedError("9 windows wait", 3.5), grpc.StatusCode.RESOURCE_EXHAUSTED),
-        (SpoolFullError("the disk is full"), grpc.StatusCode.RESOURCE_EXHAUSTED),
-        (BusyError("the models are restarting"), grpc.StatusCode.UNAVAILABLE),
-        (DecoderLostError("killed after 60 s"), grpc.StatusCode.INTERNAL),
-        (WindowError("the models ended twice"), grpc.StatusCode.INTERNAL),
+        (CorruptAudioError("cut off at 3 s"), grpc.StatusCode.INVALID_ARGUMENT),
+        (LimitExceededError("too long"), grpc.StatusCode.INVALID_ARGUMENT),
+        (RequestError("context.market: no"), grpc.StatusCode.INVALID_ARGUMENT),
+        (AccessError("no token"), grpc.StatusCode.UNAUTHENTICATED),
+        (OverloadedError("full", 3.5), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (BusyError("full"), grpc.StatusCode.UNAVAILABLE),
+        (DrainingError("stops"), grpc.StatusCode.UNAVAILABLE),
+        (StalledError("no byte"), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (TimeoutError("late"), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (WindowError("a model failed"), grpc.StatusCode.INTERNAL),
     ],
+    ids=lambda value: type(value).__name__,
 )
-def test_known_faults_keep_their_words(fault, code):
+def test_each_fault_has_its_status_and_keeps_its_words(fault, code):
     context = ended_by(fault)
     assert (context.code, context.details) == (code, str(fault))
 
 
-@pytest.mark.parametrize(
-    ("fault", "delay_s"), [(OverloadedError("full", 3.5), 3.5), (SpoolFullError("full"), 2.0), (BusyError("full"), 2.0)]
-)
-def test_who_may_come_again_is_told_when(fault, delay_s):
-    status = Status.FromString(ended_by(fault).trailing[_DETAILS])
-    info = RetryInfo()
-    assert status.details[0].Unpack(info)
-    assert info.retry_delay.ToTimedelta().total_seconds() == delay_s
-
-
-def test_unknown_faults_say_no_more_than_their_type():
-    context = ended_by(KeyError("/etc/secret"))
+def test_what_nobody_foresaw_says_nothing_of_the_call(caplog):
+    context = ended_by(KeyError("what somebody said"))
     assert context.code is grpc.StatusCode.INTERNAL
+    assert "somebody" not in context.details
     assert "KeyError" in context.details
-    assert "secret" not in context.details
 
 
 def test_messages_are_bounded():
-    assert len(ended_by(CorruptAudioError("x" * 5000)).details) == LONGEST_MESSAGE
+    assert len(ended_by(RequestError("x" * 2_000_000)).details) == LONGEST_MESSAGE
+
+
+def test_who_is_refused_is_told_when_to_come_again():
+    trailing = ended_by(OverloadedError("full", 3.5)).trailing
+    (detail,) = Status.FromString(trailing["grpc-status-details-bin"]).details
+    info = RetryInfo()
+    assert detail.Unpack(info)
+    assert info.retry_delay.ToMilliseconds() == 3500
+    assert trailing["grpc-retry-pushback-ms"] == "3500"
+    assert "grpc-status-details-bin" in ended_by(BusyError("full")).trailing
+    assert not ended_by(RequestError("no")).trailing
+
+
+def test_who_has_gone_is_no_fault():
+    async def call() -> None:
+        async with statuses(Context(), LOG, "Test"):
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(call())

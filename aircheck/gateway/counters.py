@@ -1,0 +1,32 @@
+"""What the gateway counts, for Prometheus; `aircheck.gateway.metrics` gives it out.
+
+Names and units as https://prometheus.io/docs/practices/naming/ has them.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CALLS = Counter("aircheck_gateway_calls", "Calls that have ended, by method and gRPC status.", ["method", "status"])
+CALL_SECONDS = Histogram(
+    "aircheck_gateway_call_seconds",
+    "How long calls took.",
+    ["method"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
+)
+CALLS_UNDER_WAY = Gauge("aircheck_gateway_calls_under_way", "Calls that have not ended yet.", ["method"])
+WINDOWS = Counter("aircheck_gateway_windows", "Windows answered by the models, by the action asked for.", ["action"])
+AUDIO_SECONDS = Counter("aircheck_gateway_audio_seconds", "Seconds of audio in these windows.")
+WINDOW_SECONDS = Histogram(
+    "aircheck_gateway_window_seconds",
+    "From a window's turn to the models' answer.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64),
+)
+TURN_SECONDS = Histogram(
+    "aircheck_gateway_turn_seconds",
+    "How long a window waited for its turn, by priority.",
+    ["priority"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+WINDOWS_WAITING = Gauge("aircheck_gateway_windows_waiting", "Windows that wait for their turn.")
+UPLOADED_BYTES = Counter("aircheck_gateway_uploaded_bytes", "Bytes of recordings and clips that have come in.")
