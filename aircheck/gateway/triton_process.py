@@ -30,6 +30,7 @@ OnLog = Callable[[LogLine], None]
 
 _ADMINISTRATION = ("model-repository", "logging", "trace", "shared-memory")
 _READY_POLL_S = 0.1
+_REAPING_S = 5.0  # after which the reaper itself is stopped, or waits for the kernel
 _MAX_SOCKET_PATH = 100  # bytes; sockaddr_un has 108
 _MAX_LINE = 16 * 2**10  # of the log
 
@@ -86,7 +87,11 @@ class TritonProcess:
             self._reaper.stdin.close()  # the reaper's word to kill and clean
         await self.link.close()
         if self._reaper is not None:
-            await self._reaper.wait()
+            try:
+                await asyncio.wait_for(self._reaper.wait(), _REAPING_S)
+            except TimeoutError:
+                self._reaper.kill()
+                await self._reaper.wait()
         if self.pid:  # the reaper may have been killed itself
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)

@@ -117,13 +117,16 @@ def test_a_killed_process_loses_no_window(supervised, windows, expected, name):
     assert not any(region.exists() for region in regions)
 
 
-def test_a_model_that_is_stopped_for_a_while_loses_no_window(supervised, windows, expected):
+@pytest.mark.parametrize(("name", "seconds"), [("whisper", 3.0), ("reaper", 60.0)])
+def test_a_process_that_is_stopped_for_a_while_loses_no_window(supervised, windows, expected, name, seconds):
     def stop(pid):
         process = psutil.Process(pid)
         process.suspend()
-        threading.Timer(3.0, lambda: process.is_running() and process.resume()).start()
+        resume = threading.Timer(seconds, lambda: process.is_running() and process.resume())
+        resume.daemon = True
+        resume.start()
 
-    check_recovery(supervised, windows, expected, "whisper", stop)
+    check_recovery(supervised, windows, expected, name, stop)
 
 
 def test_audio_that_cannot_be_used_is_the_callers_error_and_nobody_elses(supervised, windows, expected):
