@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.calls import Call
 from aircheck.gateway.counters import UPLOADED_BYTES
-from aircheck.gateway.decoding import DecodedWindow, DecoderPool, Decoding, Spool, SpoolQuota
+from aircheck.gateway.decoding import DecodedWindow, DecoderPool, Decoding, Spool, SpoolQuota, Summary
 from aircheck.gateway.errors import StalledError
 from aircheck.gateway.recording import Recording, Terms, Window
 from aircheck.gateway.scheduling import Priority, WindowScheduler
@@ -152,41 +152,52 @@ class RecordingScan:
         return PartialError(cause, self.recording.verdict(missing_s, (warning,)))
 
 
-async def scan_clip(parts: Parts, request: Request, call: Call, audio: bytes) -> Verdict:
-    """The verdict on a recording of at most CLIP_S seconds. Raises as `RecordingScan.run`, and OverloadedError."""
+@dataclass(frozen=True)
+class Clip:
+    """A decoded recording of at most CLIP_S seconds."""
+
+    windows: tuple[DecodedWindow, ...]
+    summary: Summary
+
+    async def check(self, parts: Parts, request: Request, call: Call) -> Verdict:
+        """The verdict on it. Raises BusyError, WindowError, CorruptAudioError when it holds no sound."""
+        checker = WindowChecker(parts.models, parts.scheduler.join(request.priority), request.context, call.deadline_s)
+        recording = Recording(checker, request.terms(parallel=1))
+        async for _ in recording.windows(_within(self.windows, CLIP_S)):
+            pass
+        return recording.verdict(self.summary.undecoded_s, self.summary.warnings)
+
+
+async def decoded_clip(parts: Parts, audio: bytes) -> Clip:
+    """Raises AudioError, SpoolFullError."""
     settings = parts.settings
     if not audio:
         raise CorruptAudioError("the audio has 0 bytes; was the upload cut off?")
     spool = Spool.create(parts.quota)
     try:
-        limits = parts.limits(settings.max_clip_bytes, CLIP_S)
         await spool.append(audio)
         UPLOADED_BYTES.inc(len(audio))
         spool.complete()
+        limits = parts.limits(settings.max_clip_bytes, CLIP_S)
         async with parts.decoders.decode(spool, limits, CLIP_S + 1) as decoding:
             windows = [window async for window in decoding.windows()]
-            summary = decoding.summary
+            return Clip(tuple(windows), decoding.summary)
     finally:
         spool.close()
-    checker = WindowChecker(parts.models, parts.scheduler.join(request.priority), request.context, call.deadline_s)
-    recording = Recording(checker, request.terms(parallel=1))
-    async for _ in recording.windows(_within(windows, CLIP_S)):
-        pass
-    return recording.verdict(summary.undecoded_s, summary.warnings)
 
 
-async def _within(windows: list[DecodedWindow], longest_s: float) -> AsyncIterator[Window]:
+async def _within(windows: tuple[DecodedWindow, ...], longest_s: float) -> AsyncIterator[Window]:
     """A clip's only window; what is longer is a lossy codec's padding: the limit has been checked."""
     for window in windows:
         if window.duration_s <= longest_s:
             yield window
         else:
             samples = wave_samples(window.wav)[:, : int(longest_s * SAMPLE_RATE_HZ)]
-            yield _Clip(0.0, longest_s, wave_bytes(samples, SAMPLE_RATE_HZ))
+            yield _Trimmed(0.0, longest_s, wave_bytes(samples, SAMPLE_RATE_HZ))
 
 
 @dataclass(frozen=True)
-class _Clip:
+class _Trimmed:
     start_s: float
     duration_s: float
     wav: bytes

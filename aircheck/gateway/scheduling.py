@@ -20,6 +20,8 @@ from aircheck.gateway.errors import OverloadedError
 YIELD_EVERY = 8
 PACE_OVER = 32  # windows last answered while the models were busy, for the estimate of a wait
 FEWEST_FOR_A_PACE = 4
+MOST_AT_FIRST = 8
+RETRY_AT_FIRST_S = 5.0
 
 
 class Priority(IntEnum):
@@ -80,7 +82,7 @@ class WindowScheduler:
         """Windows that wait, of `up_to` and all priorities before it."""
         return sum(len(turns.waiting) for priority in Priority if priority <= up_to for turns in self._queues[priority])
 
-    def expected_s(self, priority: Priority) -> float:
+    def expected_s(self, priority: Priority, on_their_way: int = 0) -> float:
         """When a window that came now would be answered, by the pace of late; 0 while that is not known.
 
         Those in flight count as those that wait: more of them at a time make each slower. The pace is that of busy
@@ -89,15 +91,21 @@ class WindowScheduler:
         if len(self._intervals_s) < FEWEST_FOR_A_PACE:
             return 0.0
         pace_s = (sum(self._intervals_s) - max(self._intervals_s)) / (len(self._intervals_s) - 1)
-        return (self.waiting(priority) + self._in_flight + 1) * pace_s
+        return (self.waiting(priority) + on_their_way + self._in_flight + 1) * pace_s
 
-    def refuse_late(self, priority: Priority, within_s: float) -> None:
-        """Raises OverloadedError when a window that came now would not be answered within `within_s`."""
-        expected_s = self.expected_s(priority)
+    def refuse_late(self, priority: Priority, within_s: float, on_their_way: int = 0) -> None:
+        """Raises OverloadedError when a window that came now would not be answered within `within_s`.
+
+        on_their_way : windows that will wait here soon, and come before it
+
+        While the pace is not known, no more are let in than MOST_AT_FIRST times those that may be in flight.
+        """
+        ahead = self.waiting(priority) + on_their_way
+        expected_s = self.expected_s(priority, on_their_way)
         if expected_s > within_s:
-            raise OverloadedError(
-                f"{self.waiting(priority)} windows wait, about {expected_s:.0f} s of work", expected_s - within_s / 2
-            )
+            raise OverloadedError(f"{ahead} windows wait, about {expected_s:.0f} s of work", expected_s - within_s / 2)
+        if not expected_s and ahead >= MOST_AT_FIRST * self._max_in_flight:
+            raise OverloadedError(f"{ahead} windows wait, and few have been answered yet", RETRY_AT_FIRST_S)
 
     async def acquire(self, turns: Turns) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

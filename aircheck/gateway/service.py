@@ -17,7 +17,7 @@ from aircheck.gateway.answers import Answer
 from aircheck.gateway.calls import Calls
 from aircheck.gateway.decoding import Decoding, RecordingInfo
 from aircheck.gateway.errors import OverloadedError
-from aircheck.gateway.scan import PartialError, Parts, RecordingScan, Request, scan_clip
+from aircheck.gateway.scan import PartialError, Parts, RecordingScan, Request, decoded_clip
 from aircheck.gateway.scheduling import Priority
 from aircheck.gateway.statuses import field_fault
 from aircheck.policy import provenance
@@ -55,6 +55,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
     def __init__(self, parts: Parts, policy: PolicyService, calls: Calls, served: Served) -> None:
         self._parts, self._policy, self._calls, self._served = parts, policy, calls, served
         self._n_scans = 0
+        self._n_clips_before = 0  # that are not decoded yet
 
     async def Scan(  # noqa: N802  # the contract's name
         self, requests: AsyncIterator[v1.ScanRequest], context: grpc.aio.ServicerContext
@@ -104,8 +105,13 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
         async with self._calls.call(context, "ScanClip") as call:
             asked = self._request(request, Priority.INTERACTIVE)
             left_s = LONGEST_WAIT_S if call.deadline_s is None else context.time_remaining()
-            self._parts.scheduler.refuse_late(asked.priority, min(left_s, LONGEST_WAIT_S))
-            verdict = await scan_clip(self._parts, asked, call, request.audio)
+            self._parts.scheduler.refuse_late(asked.priority, min(left_s, LONGEST_WAIT_S), self._n_clips_before)
+            self._n_clips_before += 1
+            try:
+                clip = await decoded_clip(self._parts, request.audio)
+            finally:
+                self._n_clips_before -= 1
+            verdict = await clip.check(self._parts, asked, call)
             return v1.ScanClipResponse(verdict=to_message(verdict, v1.Verdict()))
         raise AssertionError("unreachable: the call returns or raises")
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from aircheck.gateway.errors import OverloadedError
-from aircheck.gateway.scheduling import YIELD_EVERY, Priority, Turns, WindowScheduler
+from aircheck.gateway.scheduling import MOST_AT_FIRST, YIELD_EVERY, Priority, Turns, WindowScheduler
 
 
 class Order:
@@ -161,3 +161,32 @@ def test_few_requests_do_not_look_like_slow_models() -> None:
         assert scheduler.expected_s(Priority.INTERACTIVE) == 0.0
 
     asyncio.run(main())
+
+
+def test_a_crowd_that_comes_before_the_pace_is_known_is_let_in_in_part() -> None:
+    async def main() -> tuple[int, int]:
+        scheduler = WindowScheduler(2)
+        turns = scheduler.join(Priority.INTERACTIVE)
+        let_in: list[asyncio.Task[None]] = []
+        refused: list[OverloadedError] = []
+        for _ in range(100):
+            try:
+                scheduler.refuse_late(Priority.INTERACTIVE, 60.0)
+            except OverloadedError as error:
+                refused.append(error)
+            else:
+                let_in.append(asyncio.create_task(pass_by(turns)))
+                await asyncio.sleep(0)
+        assert all(error.retry_after_s > 0 for error in refused)
+        with pytest.raises(OverloadedError):
+            scheduler.refuse_late(Priority.INTERACTIVE, 60.0, on_their_way=1000)
+        await asyncio.gather(*let_in)
+        return len(let_in), len(refused)
+
+    async def pass_by(turns: Turns) -> None:
+        async with turns.window():
+            await asyncio.sleep(0.02)
+
+    let_in, refused = asyncio.run(main())
+    assert let_in == 2 * (1 + MOST_AT_FIRST)  # in flight, and waiting
+    assert refused == 100 - let_in

@@ -18,7 +18,7 @@ from preprocessing.errors import CorruptAudioError, LimitExceededError
 LOG = logging.LoggerAdapter(logging.getLogger("aircheck.gateway"), {})
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     pass
 
 
@@ -27,7 +27,7 @@ class Context:
 
     async def abort(self, code, details, trailing_metadata):
         self.code, self.details, self.trailing = code, details, dict(trailing_metadata)
-        raise Aborted
+        raise AbortedError
 
 
 def ended_by(fault: BaseException) -> Context:
@@ -37,7 +37,7 @@ def ended_by(fault: BaseException) -> Context:
         async with statuses(context, LOG, "Test"):
             raise fault
 
-    with pytest.raises(Aborted):
+    with pytest.raises(AbortedError):
         asyncio.run(call())
     return context
 
