@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     stall_timeout_s: float = Field(
         60.0, gt=0, description="Triton is started anew after so long without an answer, unless it computes: ten times."
     )
+    log_level: Literal["debug", "info", "warning"] = Field(
+        "info", description="What the gateway logs: info has a line for the beginning and the end of each call."
+    )
     log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
 
     # Which models, and how they compute.

@@ -72,6 +72,8 @@ def serve(
             f"[bold green]ready[/] after {time.monotonic() - started:.1f} s: gRPC {addresses.url}, "
             f"metrics and health {addresses.metrics_url}"
         )
+        if verbose:
+            console.print(f"Triton, for this user on this machine: {addresses.triton}")
 
     try:
         settings = Settings.load(

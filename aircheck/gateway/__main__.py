@@ -38,7 +38,10 @@ def main() -> int:
         tell(asdict(addresses))
 
     try:
-        asyncio.run(serve(Settings.load(), on_ready, None if arguments.log == "none" else printer))
+        settings = Settings.load()
+        if arguments.log != "whole":
+            settings = settings.model_copy(update={"log_level": "warning"})
+        asyncio.run(serve(settings, on_ready, None if arguments.log == "none" else printer))
     except (SettingsError, StartError, TritonError, TokenFileError, PolicyError) as error:
         tell({"error": str(error)})
         return 2

@@ -149,6 +149,7 @@ class RecordingScan:
         stated_s = self.decoding.recording.duration_s if self.decoding else None
         missing_s = max(0.0, (stated_s or at_s) - at_s)
         warning = f"not checked from {clock(at_s)} on: {cause}"
+        cause.add_note(f"checked until {clock(at_s)}")
         return PartialError(cause, self.recording.verdict(missing_s, (warning,)))
 
 

@@ -69,6 +69,8 @@ async def serve(
 
     Raises StartError, TritonError, TokenFileError, PolicyError.
     """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # the server's only output beside Triton's
+    _log.setLevel(settings.log_level.upper())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

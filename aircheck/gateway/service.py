@@ -189,6 +189,8 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
             yield v1.ScanEvent(episode=_verdict(event, start.omit_transcript))
         else:
             window = event.verdict
+            for warning in window.warnings:
+                yield v1.ScanEvent(warning=warning)
             if start.include_scores:
                 scores = v1.WindowScores(start_s=window.start_s, end_s=window.end_s)
                 scores.categories.update(event.categories)

@@ -66,7 +66,7 @@ async def statuses(
 
 def message(fault: Exception) -> str:
     """What the caller is told; never more than LONGEST_MESSAGE."""
-    text = str(fault)
+    text = str(fault) + "".join(f" ({note})" for note in getattr(fault, "__notes__", ()))
     if not any(isinstance(fault, kind) for kind, _ in _CODES):
         text = f"the server failed ({type(fault).__name__}); its log says more"
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"

@@ -124,6 +124,8 @@ class Progressing:
     scan_id: str = ""
     recording: RecordingInfo | None = None
     progress: Progress = field(default_factory=Progress)
+    warnings: list[str] = field(default_factory=list)
+    """Of the windows so far; the recording's verdict has all of them."""
     scores: list[WindowScores] = field(default_factory=list)
     """Of each window so far, where they were asked for."""
     partial: Verdict | None = None
@@ -137,6 +139,8 @@ class Progressing:
             self.scan_id = event.accepted.scan_id
         elif kind == "recording":
             self.recording = from_message(event.recording, RecordingInfo)
+        elif kind == "warning":
+            self.warnings.append(event.warning)
         elif kind == "scores":
             self.scores.append(from_message(event.scores, WindowScores))
         elif kind == "progress":

@@ -70,6 +70,12 @@ def test_what_nobody_foresaw_says_nothing_of_the_call(caplog):
     assert "KeyError" in context.details
 
 
+def test_the_place_in_the_recording_is_told():
+    fault = CorruptAudioError("the disk is gone")
+    fault.add_note("checked until 5:02:13")
+    assert ended_by(fault).details == "the disk is gone (checked until 5:02:13)"
+
+
 def test_messages_are_bounded():
     assert len(ended_by(RequestError("x" * 2_000_000)).details) == LONGEST_MESSAGE
 
