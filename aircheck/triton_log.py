@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LINE = re.compile(r"^([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ \S+:\d+\] (.*)$", re.S)
 _LOADED = re.compile(r"successfully loaded '([^']+)'")
@@ -55,3 +59,24 @@ class LogReader:
             bool(_DRAINED.search(text)),
         )
         return self._last
+
+
+class LogPrinter:
+    """Prints what matters of Triton's log: a line for each model as it gets ready, warnings, errors."""
+
+    def __init__(self, console: Console, verbose: bool = False):
+        self._console, self._verbose = console, verbose
+        self._since: dict[str, float] = {}
+
+    def __call__(self, line: LogLine) -> None:
+        """Takes one line of the log, on the reader's thread."""
+        if self._verbose:
+            self._console.print(line.text, markup=False)
+        if line.loading:
+            self._since.setdefault(line.loading, time.monotonic())
+        if line.loaded:
+            took_s = time.monotonic() - self._since.get(line.loaded, time.monotonic())
+            self._console.print(f"  [green]✓[/] {line.loaded:16} {took_s:5.1f} s")
+        if not self._verbose and not line.noise and line.level != "info" and line.text.strip():
+            style = "red" if line.level == "error" else "yellow"
+            self._console.print(line.text, style=style, markup=False)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from aircheck.triton_log import LogLine
 
 
 def serve(
@@ -63,6 +60,7 @@ def serve(
     from aircheck.policy.errors import PolicyError
     from aircheck.settings import Settings, SettingsError
     from aircheck.triton import TritonError
+    from aircheck.triton_log import LogPrinter
 
     console = Console(stderr=True, highlight=False)
     started = time.monotonic()
@@ -99,27 +97,6 @@ def serve(
     except (SettingsError, StartError, TokenFileError, PolicyError, TritonError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
-
-
-class LogPrinter:
-    """Prints what matters of Triton's log: a line for each model as it gets ready, warnings, errors."""
-
-    def __init__(self, console: Console, verbose: bool = False):
-        self._console, self._verbose = console, verbose
-        self._since: dict[str, float] = {}
-
-    def __call__(self, line: LogLine) -> None:
-        """Takes one line of the log, on the reader's thread."""
-        if self._verbose:
-            self._console.print(line.text, markup=False)
-        if line.loading:
-            self._since.setdefault(line.loading, time.monotonic())
-        if line.loaded:
-            took_s = time.monotonic() - self._since.get(line.loaded, time.monotonic())
-            self._console.print(f"  [green]✓[/] {line.loaded:16} {took_s:5.1f} s")
-        if not self._verbose and not line.noise and line.level != "info" and line.text.strip():
-            style = "red" if line.level == "error" else "yellow"
-            self._console.print(line.text, style=style, markup=False)
 
 
 def stop_on_sigterm() -> None:

@@ -14,13 +14,13 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from aircheck.commands.serve import LogPrinter
 from aircheck.gateway.access import TokenFileError
 from aircheck.gateway.errors import StartError
 from aircheck.gateway.server import Addresses, serve
 from aircheck.policy.errors import PolicyError
 from aircheck.settings import Settings, SettingsError
 from aircheck.triton import TritonError
+from aircheck.triton_log import LogPrinter
 
 
 def main() -> int:

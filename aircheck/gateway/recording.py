@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from aircheck.episode_language import SURE, Detection, EpisodeLanguage
 from aircheck.gateway.answers import Answer
+from aircheck.gateway.episode_language import SURE, Detection, EpisodeLanguage
 from aircheck.policy.compositions import Compositions
 from aircheck.policy.fold import add_undecoded, fold, shift
 from aircheck.policy.packs import CoverageRules

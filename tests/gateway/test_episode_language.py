@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircheck.episode_language import MAX_HELD, Detection, EpisodeLanguage
+from aircheck.gateway.episode_language import MAX_HELD, Detection, EpisodeLanguage
 
 
 def spoken(language: str, probability: float = 0.95, speech_s: float = 25.0) -> Detection:
