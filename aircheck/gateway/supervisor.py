@@ -6,7 +6,7 @@
 Triton 2.51 does not recover by itself: a model's process that ends is never started again, every request is answered
 INTERNAL or never, and its health endpoints stay ready. Whatever ends, all of Triton is started anew. Its model control
 could do less, but does not help here: to load a model that is loaded does nothing, to load the ensemble loads all its
-models one after another, which takes longer, and requests that a dead `whisper` held are never answered or freed.
+models again, which takes longer, and requests that a dead `whisper` held are never answered or freed.
 """
 
 from __future__ import annotations
