@@ -165,7 +165,7 @@ class Supervisor:
         try:
             return await (await self._serving()).ask(wav, context, language, deadline_s)
         except LostError as fault:
-            _log.warning("a window is sent again: %s", fault)
+            _log.debug("a window is sent again: %s", fault)
         async with self._suspects:  # one at a time: should a process end again, it is known which window does that
             try:
                 return await (await self._serving()).ask(wav, context, language, deadline_s)
@@ -188,7 +188,7 @@ class Supervisor:
             reason = await self._run.fault()
             run, self._run = self._run, None
             self._set(ServerState.RECOVERING)
-            _log.error("%s; Triton is started anew", reason)
+            _log.error("%s; Triton is started anew, %d windows are sent again", reason, run.asked)
             started_s = time.monotonic()
             run.lose(reason)
             await run.process.kill()
@@ -234,7 +234,7 @@ class _Run:
         self._stall_timeout_s = settings.stall_timeout_s
         self._on_lost = on_lost
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked = 0  # windows that wait for an answer
+        self.asked = 0  # windows that wait for an answer
         self._answered_at_s = time.monotonic()
 
     async def fault(self) -> str:
@@ -260,7 +260,7 @@ class _Run:
     async def ask(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
         """As TritonLink.infer; raises LostError as soon as this Triton is given up."""
         call = asyncio.create_task(self.process.link.infer(wav, context, language, deadline_s))
-        self._asked += 1
+        self.asked += 1
         try:
             # one that is lost while others are answered is no stall
             patience_s = SLOW_FACTOR * self._stall_timeout_s
@@ -280,7 +280,7 @@ class _Run:
         finally:
             call.cancel()
             call.add_done_callback(_retrieved)
-            self._asked -= 1
+            self.asked -= 1
 
     def _answered(self, call: asyncio.Task[Answer]) -> Answer:
         if not isinstance(call.exception(), LostError | TimeoutError):
@@ -299,11 +299,11 @@ class _Run:
             if self._answered_at_s > since_s:
                 spent_s, since_s = cpu_seconds(processes), self._answered_at_s
             quiet_s = time.monotonic() - since_s
-            if self._asked and quiet_s >= self._stall_timeout_s:
+            if self.asked and quiet_s >= self._stall_timeout_s:
                 is_working = cpu_seconds(processes) - spent_s >= WORKING_SHARE * quiet_s
                 if not is_working or quiet_s >= SLOW_FACTOR * self._stall_timeout_s:
-                    return f"no window of {self._asked} was answered for {quiet_s:.0f} s"
-            if not self._asked and quiet_s >= PROBE_AFTER_S:
+                    return f"no window of {self.asked} was answered for {quiet_s:.0f} s"
+            if not self.asked and quiet_s >= PROBE_AFTER_S:
                 fault = await self._probe()
                 if fault:
                     return fault
