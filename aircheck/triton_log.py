@@ -19,7 +19,6 @@ _NOISE_WITHOUT_GPU = re.compile(
     r"[Uu]nable to create (?:a )?(?:cuda )?stream|CUDA memory pool|cudaGetDevice|no CUDA-capable device|"
     r"GPU metrics|Failed to get the number of CUDA devices|Cannot get CUDA device count"
 )
-_DRAINED = re.compile(r"Found 0 model versions that have in-flight inferences")
 _NOISE = re.compile(r"Polling model repository is disabled|server version|Waiting for in-flight requests")
 
 
@@ -32,7 +31,6 @@ class LogLine:
     noise: bool = False
     loading: str | None = None  # this model began to load
     loaded: str | None = None  # this model is ready
-    drained: bool = False  # shutting down: no request is in flight any more
 
 
 class LogReader:
@@ -56,7 +54,6 @@ class LogReader:
             noise,
             loading[1] if loading else None,
             loaded[1] if loaded else None,
-            bool(_DRAINED.search(text)),
         )
         return self._last
 

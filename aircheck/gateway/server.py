@@ -95,6 +95,7 @@ class Gateway:
 
     async def drain(self) -> None:
         """Refuses new calls; returns when those under way have ended, or after `exit_timeout_s`."""
+        self._triton.drain()
         await self._health.enter_graceful_shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._exit_timeout_s):

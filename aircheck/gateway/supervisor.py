@@ -12,7 +12,6 @@ models again, which takes longer, and requests that a dead `whisper` held are ne
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import time
@@ -70,8 +69,6 @@ class Supervisor:
         self._suspects = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._in_flight = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
         self.restarts = 0
 
     @property
@@ -122,28 +119,18 @@ class Supervisor:
 
         A window that was under way when Triton or a model ended is sent once more. Cancelled with its task, and dropped
         by the models then. Raises BusyError (the models have no room, or do not come back), WindowError (a model failed
-        on it, or ended both times), AudioError (it cannot be used), TimeoutError and DrainingError.
+        on it, or ended both times), AudioError (it cannot be used), TimeoutError, and DrainingError when this ends.
         """
-        if self._state is ServerState.DRAINING:
-            raise DrainingError("the server is about to stop")
         self._in_flight += 1
-        self._is_idle.clear()
         try:
             async with asyncio.timeout_at(deadline_s):  # the loop's clock is time.monotonic
                 return await self._infer(wav, context, language, deadline_s)
         finally:
             self._in_flight -= 1
-            if not self._in_flight:
-                self._is_idle.set()
 
-    async def drain(self) -> None:
-        """Takes no more windows, waits for those in flight (`exit_timeout_s` at most), and ends Triton."""
+    def drain(self) -> None:
+        """Health no longer says SERVING. Windows are still answered: calls under way have some to send."""
         self._set(ServerState.DRAINING)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._is_idle.wait(), self._settings.exit_timeout_s)
-        await self._end_watch()
-        if self._process is not None:
-            await self._process.kill()
 
     async def metrics(self) -> str:
         """Triton's metrics and those of the models, in the Prometheus text format; empty while there is no Triton."""

@@ -204,25 +204,26 @@ def test_an_idle_triton_is_probed(triton, monkeypatch):
     supervised(run)
 
 
-def test_draining_answers_what_is_in_flight_and_refuses_the_rest(triton):
+def test_draining_shows_in_health_while_windows_are_still_answered(triton):
+    states = []
+
     async def run(one):
-        first = asyncio.create_task(infer(one, GOOD))
-        await asyncio.sleep(0)
-        drained = asyncio.create_task(one.drain())
-        await asyncio.sleep(0)
-        assert await infer(one, GOOD) is DrainingError
-        await drained
-        return await first
+        one.on_state(states.append)
+        one.drain()
+        assert await infer(one, POISON) is WindowError  # and Triton is started anew, if need be
+        return await infer(one, GOOD)
 
     assert supervised(run) == "good"
+    assert states == [ServerState.DRAINING]
+
+
+def test_windows_that_wait_at_the_end_are_refused(triton):
+    async def main():
+        async with Supervisor(Settings.load()) as one:
+            waiting = [asyncio.create_task(infer(one, SLOW)) for _ in range(2)]
+            await asyncio.sleep(0.05)
+        return await asyncio.gather(*waiting), await infer(one, GOOD)
+
+    assert asyncio.run(main()) == ([DrainingError, DrainingError], DrainingError)
     assert triton.started[0].was_killed
-
-
-def test_draining_ends_in_time_whatever_is_in_flight(triton):
-    async def run(one):
-        first = asyncio.create_task(infer(one, SLOW))
-        await asyncio.sleep(0.05)
-        await one.drain()
-        return await first
-
-    assert supervised(run, exit_timeout_s=1) is DrainingError
+    assert triton.started[0].dropped == [SLOW, SLOW]
