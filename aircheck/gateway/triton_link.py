@@ -147,18 +147,22 @@ class TritonLink:
         return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     @contextmanager
-    def _waited_for(self) -> Iterator[str]:
+    def _waited_for(self) -> Iterator[Path | None]:
+        """A file for as long as the block runs; None where it cannot be made, and the models do not learn who left."""
         ticket = self._run_dir / f"window-{secrets.token_hex(8)}"
-        with contextlib.suppress(OSError):  # without it the models work on what nobody waits for; no more than that
-            os.close(os.open(ticket, os.O_CREAT | os.O_WRONLY, 0o600))
         try:
-            yield str(ticket)
+            os.close(os.open(ticket, os.O_CREAT | os.O_WRONLY, 0o600))
+        except OSError:
+            yield None
+            return
+        try:
+            yield ticket
         finally:
             with contextlib.suppress(OSError):
                 ticket.unlink()
 
 
-def _request(wav: bytes, context: Context, language: str, ticket: str) -> service_pb2.ModelInferRequest:
+def _request(wav: bytes, context: Context, language: str, ticket: Path | None) -> service_pb2.ModelInferRequest:
     """Shapes: AUDIO UINT8 [1, bytes]; CONTEXT and LANGUAGE STRING [1, 1]."""
     strings = {"CONTEXT": context.model_dump_json().encode(), "LANGUAGE": language.encode()}
     tensor = service_pb2.ModelInferRequest.InferInputTensor
@@ -171,7 +175,8 @@ def _request(wav: bytes, context: Context, language: str, ticket: str) -> servic
         outputs=[service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in _OUTPUTS],
         raw_input_contents=[wav, *(struct.pack("<I", len(value)) + value for value in strings.values())],
     )
-    request.parameters[PARAMETER].string_param = ticket
+    if ticket is not None:
+        request.parameters[PARAMETER].string_param = str(ticket)
     return request
 
 
