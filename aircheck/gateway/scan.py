@@ -24,6 +24,7 @@ from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_bytes, wave_samples
 
 EVENTS_AHEAD = 4  # that wait for a slow reader; then the scan waits too
+LEAST_MISSING_S = 1.0  # of a recording that broke off, above what its pack tolerates
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ class RecordingScan:
             return cause
         at_s = self.recording.checked_s
         stated_s = self.decoding.recording.duration_s if self.decoding else None
-        missing_s = max(0.0, (stated_s or at_s) - at_s)
+        # how much is missing may be unknown; it is never so little that the pack would tolerate it
+        least_s = self._request.rules.coverage.undecoded.tolerated_s + LEAST_MISSING_S
+        missing_s = max(least_s, (stated_s or at_s) - at_s)
         warning = f"not checked from {clock(at_s)} on: {cause}"
         cause.add_note(f"checked until {clock(at_s)}")
         return PartialError(cause, self.recording.verdict(missing_s, (warning,)))

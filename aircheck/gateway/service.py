@@ -28,6 +28,7 @@ from aircheck_client.v1 import aircheck_pb2 as v1
 from aircheck_client.v1 import aircheck_pb2_grpc
 from aircheck_client.wire import from_message, to_message
 from preprocessing.decoding import CLIP_S
+from preprocessing.errors import CorruptAudioError
 
 LONGEST_KEY = 200  # characters of an idempotency key
 LONGEST_WAIT_S = 60.0  # of a clip for its turn, where the caller gave no deadline
@@ -213,6 +214,8 @@ async def _start(requests: AsyncIterator[v1.ScanRequest]) -> v1.ScanStart:
 
 async def _chunks(requests: AsyncIterator[v1.ScanRequest]) -> AsyncIterator[bytes]:
     async for request in requests:
+        if request.WhichOneof("message") == "broken_off":
+            raise CorruptAudioError("the rest could not be read where it comes from")
         if request.WhichOneof("message") != "chunk":
             raise RequestError("chunk: all messages after the first hold one")
         yield request.chunk

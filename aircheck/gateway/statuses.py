@@ -22,9 +22,10 @@ from aircheck.gateway.errors import AccessError, BusyError, DrainingError, Overl
 from aircheck.policy.errors import PolicyError, RequestError
 from preprocessing.errors import AudioError
 
-LONGEST_MESSAGE = 1000  # characters: details travel in trailers, of which a client takes 8 kB
+LONGEST_MESSAGE = 1000  # bytes of UTF-8: they travel in trailers, up to thrice as long, of which a client takes 8 kB
 _RETRY_AFTER_S = 2.0
 _DETAILS = "grpc-status-details-bin"
+_CUT = "…".encode()
 _PUSHBACK = "grpc-retry-pushback-ms"  # heeded by gRPC's own retries: grpc/proposal, A6
 
 _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
@@ -69,7 +70,11 @@ def message(fault: Exception) -> str:
     text = str(fault) + "".join(f" ({note})" for note in getattr(fault, "__notes__", ()))
     if not any(isinstance(fault, kind) for kind, _ in _CODES):
         text = f"the server failed ({type(fault).__name__}); its log says more"
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
+    encoded = text.encode(errors="replace")
+    if len(encoded) > LONGEST_MESSAGE:
+        encoded = encoded[: LONGEST_MESSAGE - len(_CUT)]
+        return encoded.decode(errors="ignore") + _CUT.decode()
+    return encoded.decode()
 
 
 def retry_after_s(fault: Exception, code: grpc.StatusCode) -> float | None:

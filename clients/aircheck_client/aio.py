@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from aircheck_client import messages
 from aircheck_client.client import read_pieces
 from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
-from aircheck_client.errors import AircheckError, ServerError, from_rpc
+from aircheck_client.errors import ScanCancelledError, ServerError, from_rpc
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
 from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
 from aircheck_client.sources import Source, name_of, opened, read_whole, size_of
@@ -147,7 +147,7 @@ class AsyncAircheckClient:
                 while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                     yield piece
 
-            requests = _Upload(upload(), options.scan_start(size_bytes), name_of(source))
+            requests = _Upload(upload(), options.scan_start(size_bytes), name_of(source), messages.BROKEN_OFF)
             async with aclosing(self._stream(self._stub.Scan, requests, timeout_s)) as items:
                 async for item in items:
                     yield item
@@ -175,12 +175,16 @@ class AsyncAircheckClient:
                 async for event in call:
                     verdict = progressing.read(event)
                     upload.may_begin.set()
-                    if verdict is not None:
+                    if progressing.is_complete and upload.fault is not None:
+                        progressing.partial = verdict
+                    elif verdict is not None:
                         yield verdict
             finally:
                 call.cancel()
-            if not progressing.is_complete:
-                raise messages.incomplete(upload.source)
+        if upload.fault is not None:
+            raise messages.with_partial(upload.fault, progressing)
+        if not progressing.is_complete:
+            raise messages.incomplete(upload.source)
 
     @contextmanager
     def _typed_errors(
@@ -196,6 +200,13 @@ class AsyncAircheckClient:
                 f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
                 source,
             ) from None
+        except grpc.aio.UsageError as error:  # what gRPC says of a channel that was closed
+            raise ScanCancelledError(f"the client was closed: {error}", source) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise ScanCancelledError("the client was closed", source) from None  # the call was cancelled, not the task
 
 
 class AsyncVerdictStream(AsyncIterator[Verdict]):
@@ -221,10 +232,12 @@ class AsyncVerdictStream(AsyncIterator[Verdict]):
 class _Upload:
     """The start, and the audio once the server has accepted; until then a call may be made again elsewhere or later."""
 
-    def __init__(self, pieces: AsyncIterator[Any], start: Any, source: str):
-        self._pieces, self._start, self.source = pieces, start, source
+    def __init__(self, pieces: AsyncIterator[Any], start: Any, source: str, broken_off: Any = None):
+        """broken_off : what the server is told when `pieces` raises; nothing: it is the end"""
+        self._pieces, self._start, self.source, self._broken_off = pieces, start, source, broken_off
         self.may_begin = asyncio.Event()
-        self.fault: AircheckError | None = None
+        self.fault: Exception | None = None
+        """What `pieces` raised."""
 
     async def requests(self) -> AsyncIterator[Any]:
         yield self._start
@@ -232,6 +245,7 @@ class _Upload:
         try:
             async for piece in self._pieces:
                 yield piece
-        except AircheckError as fault:
+        except Exception as fault:
             self.fault = fault
-            raise
+            if self._broken_off is not None:
+                yield self._broken_off

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from aircheck_client import messages
 from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
-from aircheck_client.errors import AircheckError, ScanCancelledError, ServerError, from_rpc
+from aircheck_client.errors import ScanCancelledError, ServerError, from_rpc
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
 from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
 from aircheck_client.sources import CHUNK_BYTES, Source, name_of, opened, read, read_whole, size_of
@@ -96,7 +96,7 @@ class AircheckClient:
     ) -> Verdict:
         """The verdict on a whole recording of any length: a path, bytes, an open file, or a URL that fsspec knows.
 
-        options : fields of `Options`: language, idempotency_key, priority, transcript
+        options : fields of `Options`: language, idempotency_key, priority, transcript, scores
 
         Raises InvalidAudioError, UnavailableError, DeadlineError, AuthenticationError, ServerError; the error's
         `partial` is the verdict on what was checked before, if anything was.
@@ -170,7 +170,8 @@ class AircheckClient:
     def _scan(self, source: Source, options: Options, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
         with opened(source) as file:
             size_bytes = size_of(file)
-            upload = _Upload(read_pieces(file, source), options.scan_start(size_bytes), name_of(source))
+            pieces = read_pieces(file, source)
+            upload = _Upload(pieces, options.scan_start(size_bytes), name_of(source), messages.BROKEN_OFF)
             yield from self._stream(self._stub.Scan, upload, timeout_s)
 
     def _listen(
@@ -188,13 +189,17 @@ class AircheckClient:
                 for event in call:
                     verdict = progressing.read(event)
                     upload.begin()
-                    if verdict is not None:
+                    if progressing.is_complete and upload.fault is not None:
+                        progressing.partial = verdict
+                    elif verdict is not None:
                         yield verdict
             finally:
                 upload.stop()
                 call.cancel()
-            if not progressing.is_complete:
-                raise messages.incomplete(upload.source)
+        if upload.fault is not None:
+            raise messages.with_partial(upload.fault, progressing)
+        if not progressing.is_complete:
+            raise messages.incomplete(upload.source)
 
     @contextmanager
     def _typed_errors(
@@ -237,10 +242,12 @@ class VerdictStream(Iterator[Verdict]):
 class _Upload:
     """Requests as gRPC pulls them, on its own thread: the start, and the audio once the server has accepted."""
 
-    def __init__(self, pieces: Iterator[Any], start: Any, source: str):
-        self._pieces, self._start, self.source = pieces, start, source
+    def __init__(self, pieces: Iterator[Any], start: Any, source: str, broken_off: Any = None):
+        """broken_off : what the server is told when `pieces` raises; nothing: it is the end"""
+        self._pieces, self._start, self.source, self._broken_off = pieces, start, source, broken_off
         self._may_begin, self._is_stopped = threading.Event(), False
-        self.fault: AircheckError | None = None
+        self.fault: Exception | None = None
+        """What `pieces` raised."""
 
     def begin(self) -> None:
         """The server has accepted. Until then a call may be made again, elsewhere or later."""
@@ -258,9 +265,10 @@ class _Upload:
                 if self._is_stopped:
                     return
                 yield piece
-        except AircheckError as fault:
+        except Exception as fault:
             self.fault = fault
-            raise
+            if self._broken_off is not None:
+                yield self._broken_off
 
 
 def read_pieces(file: Any, source: Source) -> Iterator[v1.ScanRequest]:

@@ -7,30 +7,29 @@ import os
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
-from rich.console import Console
 
 from aircheck_client.client import AircheckClient, Pcm, Tls
 from aircheck_client.errors import AircheckError, InvalidAudioError
 from aircheck_client.formats import FORMATS, csv_header
+from aircheck_client.output import STDIN, OutputError, discard_output, printable, standard_input, write, write_rich
 from aircheck_client.progress import Bar, Lines, reporter
 from aircheck_client.render import decision, timeline
 from aircheck_client.schema import Action, Context, ExitCode, Verdict, clock
 from aircheck_client.sources import Source
 
+LIVE_FORMATS = ("text", "json", "csv")
+SINGLE_FORMATS = ("vtt", "srt", "chapters")
 LISTEN_CHUNK_S = 0.25  # of a file that is sent at the pace at which it plays
 _HTTP_CHUNK_BYTES = 4096
 _CONNECT_S = 30.0
-
-
-class OutputError(Exception):
-    """Standard output cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,12 @@ class Command:
     tls_files: tuple[Path | None, Path | None, Path | None]  # roots, certificate, key
     token_file: Path | None
 
-    def scan(self, files: Iterable[str]) -> ExitCode:
+    def scan(self, files: Sequence[str]) -> ExitCode:
         """Scans the files one after another. Never raises for a file, a server or an output."""
         told = reporter(sys.stderr)
+        if self.form in SINGLE_FORMATS and len(files) > 1:
+            told.error(f"--format {self.form}: makes one file of one recording; scan them one by one")
+            return ExitCode.ERROR
         try:
             client, context = self._client(), self._context()
         except (OSError, ValueError) as error:
@@ -59,51 +61,67 @@ class Command:
         with client:
             try:
                 if self.form == "csv":
-                    _write(csv_header())
+                    write(csv_header())
                 for name in files:
-                    code = max(code, self._scan_one(client, context, name, told))
+                    its_code, verdict = self._scan_one(client, context, name, told)
+                    code = max(code, its_code)
+                    if verdict is not None:
+                        self._print(verdict, _shown(name))
             except BrokenPipeError:  # `| head` has seen enough
-                _close_stdout()
+                discard_output()
             except OutputError as error:
                 told.error(f"standard output: {error}")
+                discard_output()
                 return ExitCode.ERROR
         return code
 
     def listen(self, source: str, pcm_rate_hz: int | None) -> ExitCode:
-        """Sends what is heard and prints a line for each window."""
+        """Sends what is heard and prints a line for each window. Never raises, as `scan`."""
         told = reporter(sys.stderr)
         code = ExitCode.CLEAN
+        if self.form not in LIVE_FORMATS:
+            told.error(f"--format {self.form}: live audio has {', '.join(LIVE_FORMATS)}")
+            return ExitCode.ERROR
         try:
             client, context = self._client(), self._context()
             pcm = Pcm(sample_rate_hz=pcm_rate_hz) if pcm_rate_hz else None
+            if self.form == "csv":
+                write(csv_header())
             with client, closing(client.listen(_live(source), context, pcm=pcm, **self.options)) as verdicts:
-                for verdict in verdicts:
-                    if verdict.scope == "episode":
-                        code = max(code, self._code(verdict))
-                    self._print_live(verdict, source)
+                try:
+                    for verdict in verdicts:
+                        # what is found in a window stays found, also where nobody waits for the end
+                        code = self._code(verdict) if verdict.scope == "episode" else max(code, self._code(verdict))
+                        self._print_live(verdict, _shown(source))
+                except AircheckError as error:
+                    told.error(printable(str(error)))
+                    code = ExitCode.ERROR
+                    if error.partial is not None:
+                        self._print_live(error.partial, _shown(source))
         except BrokenPipeError:
-            _close_stdout()
+            discard_output()
         except KeyboardInterrupt:
             pass  # the way to stop listening
-        except (AircheckError, OSError, ValueError, OutputError) as error:
+        except OutputError as error:
+            told.error(f"standard output: {error}")
+            discard_output()
+            return ExitCode.ERROR
+        except (OSError, ValueError) as error:
             told.error(str(error))
             return ExitCode.ERROR
         return code
 
-    def _scan_one(self, client: AircheckClient, context: Context, name: str, told: Bar | Lines) -> ExitCode:
-        shown = _printable(name)
-        source: Source = sys.stdin.buffer if name == "-" else name
-        if shown == "-":
-            shown = "standard input"
+    def _scan_one(
+        self, client: AircheckClient, context: Context, name: str, told: Bar | Lines
+    ) -> tuple[ExitCode, Verdict | None]:
+        """The code, and the verdict as far as there is one."""
         try:
-            verdict = scan_with_progress(client, source, context, told, shown, self.timeout_s, **self.options)
+            source = standard_input() if name == "-" else name
+            verdict = scan_with_progress(client, source, context, told, _shown(name), self.timeout_s, **self.options)
         except AircheckError as error:
-            told.error(_printable(str(error)))
-            if error.partial is not None:
-                self._print(error.partial, shown)
-            return ExitCode.ERROR
-        self._print(verdict, shown)
-        return self._code(verdict)
+            told.error(printable(str(error)))
+            return ExitCode.ERROR, error.partial
+        return self._code(verdict), verdict
 
     def _code(self, verdict: Verdict) -> ExitCode:
         least = Action.LABEL_EXPLICIT if self.fail_on == "any" else Action(self.fail_on)
@@ -111,23 +129,24 @@ class Command:
 
     def _print(self, verdict: Verdict, name: str) -> None:
         if self.form == "text":
-            _print_rich(timeline(verdict, name))
+            write_rich(timeline(verdict, name))
         elif self.form == "json":
-            _write(_line(verdict, name))
+            write(_line(verdict, name))
         else:
-            _write(FORMATS[self.form](verdict, name))
+            write(FORMATS[self.form](verdict, name))
 
     def _print_live(self, verdict: Verdict, source: str) -> None:
         if self.form == "json":
-            _write(_line(verdict, source))
+            write(_line(verdict, source))
         elif self.form == "csv":
-            _write(FORMATS["csv"](verdict, source))
+            if verdict.scope == "window":  # the recording's has the same places once more
+                write(FORMATS["csv"](verdict, source))
         elif verdict.scope == "episode":
-            _print_rich(decision(verdict))
+            write_rich(decision(verdict))
         else:
             said = " ".join(segment.text for segment in verdict.segments)
             found = ", ".join(f"{finding.category}: {finding.action}" for finding in verdict.findings)
-            _write(f"{clock(verdict.start_s)} {said}" + (f"  [{found}]" if found else "") + "\n")
+            write(f"{clock(verdict.start_s)} {said}" + (f"  [{found}]" if found else "") + "\n")
 
     def _client(self) -> AircheckClient:
         """Raises ValueError, OSError."""
@@ -164,56 +183,24 @@ def scan_with_progress(
     raise AssertionError("a stream ends with a verdict or an error")
 
 
+def _shown(name: str) -> str:
+    return STDIN if name == "-" else printable(name)
+
+
 def _line(verdict: Verdict, name: str) -> str:
     return json.dumps({"file": name, "verdict": verdict.model_dump(mode="json")}, ensure_ascii=False) + "\n"
-
-
-def _printable(text: str) -> str:
-    """A file's name as bytes that no UTF-8 is become escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _write(text: str) -> None:
-    """Raises BrokenPipeError when nobody reads any more, OutputError when it cannot be written."""
-    try:
-        sys.stdout.buffer.write(text.encode("utf-8"))
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(error.strerror or str(error)) from None
-
-
-def _print_rich(shown: Any) -> None:
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(shown)
-    try:
-        encoding = sys.stdout.encoding or "utf-8"
-        text = captured.get().encode(encoding, "replace")
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(error.strerror or str(error)) from None
-
-
-def _close_stdout() -> None:
-    """So that the interpreter does not complain of the closed pipe when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _live(source: str) -> Iterator[bytes]:
     """Pieces of a stream as they come; a file at about the pace at which it plays. Raises InvalidAudioError."""
     if source == "-":
-        yield from _pieces(sys.stdin.buffer)
+        yield from _pieces(standard_input())
     elif source.startswith(("http://", "https://")):
         request = urllib.request.Request(source, headers={"User-Agent": "aircheck", "Icy-MetaData": "0"})
         try:
             with urllib.request.urlopen(request, timeout=_CONNECT_S) as response:
                 yield from _pieces(response)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise InvalidAudioError(f"cannot be read: {error}", source) from None
     else:
         yield from _paced(Path(source))

@@ -66,6 +66,10 @@ class Options:
     windows: bool = True
     scores: bool = False
 
+    def __post_init__(self) -> None:
+        if self.priority not in _PRIORITIES:
+            raise ValueError(f"priority: {self.priority!r} is none of {', '.join(filter(None, _PRIORITIES))}")
+
     def scan_start(self, size_bytes: int) -> v1.ScanRequest:
         return v1.ScanRequest(
             start=v1.ScanStart(
@@ -81,6 +85,8 @@ class Options:
         )
 
     def clip(self, audio: bytes) -> v1.ScanClipRequest:
+        """Raises ValueError for an option that clips do not have."""
+        self._refuse("transcript", "windows", "scores")
         return v1.ScanClipRequest(
             context=to_message(self.context, v1.Context()),
             language=self.language,
@@ -90,6 +96,8 @@ class Options:
         )
 
     def listen_start(self, pcm: Pcm | None) -> v1.ListenRequest:
+        """Raises ValueError for an option that live audio does not have."""
+        self._refuse("priority", "transcript", "windows", "scores")
         start = v1.ListenStart(
             context=to_message(self.context, v1.Context()),
             language=self.language,
@@ -97,6 +105,11 @@ class Options:
             pcm=pcm.message() if pcm else None,
         )
         return v1.ListenRequest(start=start)
+
+    def _refuse(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) != getattr(Options, name):
+                raise ValueError(f"{name}: is an option of scan and stream alone")
 
 
 def decide_request(
@@ -155,9 +168,13 @@ class Progressing:
         return None  # also for what a newer server sends and this client does not know
 
 
-def with_partial(error: AircheckError, progressing: Progressing) -> AircheckError:
+BROKEN_OFF = v1.ScanRequest(broken_off=True)
+
+
+def with_partial(error: Exception, progressing: Progressing) -> Exception:
     """The error, with what was found before it."""
-    error.partial = progressing.partial
+    if isinstance(error, AircheckError):
+        error.partial = progressing.partial
     return error
 
 

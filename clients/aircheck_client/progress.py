@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,9 +50,9 @@ class Bar:
 
 
 class Lines:
-    """For a log: one line an event, never wrapped."""
+    """For a log: one line an event, never wrapped. Where it cannot be written, the exit code still tells."""
 
-    def __init__(self, stream: IO[str]):
+    def __init__(self, stream: IO[str] | None):
         self._stream = stream
 
     @contextmanager
@@ -70,10 +71,15 @@ class Lines:
         self._say(f"error: {text}")
 
     def _say(self, text: str) -> None:
-        self._stream.write(" ".join(text.splitlines()) + "\n")
-        self._stream.flush()
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(" ".join(text.splitlines()) + "\n")
+            self._stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # or the interpreter fails to flush it
 
 
-def reporter(stream: IO[str]) -> Bar | Lines:
-    """As fits the stream."""
-    return Bar(stream) if stream.isatty() else Lines(stream)
+def reporter(stream: IO[str] | None) -> Bar | Lines:
+    """As fits the stream; None: it is closed."""
+    return Bar(stream) if stream is not None and stream.isatty() else Lines(stream)

@@ -52,11 +52,14 @@ def size_of(file: BinaryIO) -> int:
 
 
 def read(file: BinaryIO, size: int, source: Source) -> bytes:
-    """The next bytes. Raises InvalidAudioError."""
+    """The next bytes. Raises InvalidAudioError, TypeError."""
     try:
-        return file.read(size)
+        data = file.read(size)
     except OSError as error:
         raise InvalidAudioError(f"cannot be read: {error.strerror or error}", name_of(source)) from None
+    if isinstance(data, str):
+        raise TypeError(f"{name_of(source) or 'the file'} is open as text; open it with mode 'rb'")
+    return data if isinstance(data, bytes) else bytes(data)
 
 
 def read_whole(source: Source, max_bytes: int) -> bytes:

@@ -77,7 +77,8 @@ def test_the_place_in_the_recording_is_told():
 
 
 def test_messages_are_bounded():
-    assert len(ended_by(RequestError("x" * 2_000_000)).details) == LONGEST_MESSAGE
+    assert len(ended_by(RequestError("x" * 2_000_000)).details.encode()) == LONGEST_MESSAGE
+    assert LONGEST_MESSAGE - 3 < len(ended_by(RequestError("語" * 5000)).details.encode()) <= LONGEST_MESSAGE
 
 
 def test_who_is_refused_is_told_when_to_come_again():

@@ -132,12 +132,14 @@ class ScanStart(_message.Message):
     def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., language: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., size_bytes: _Optional[int] = ..., omit_windows: bool = ..., omit_transcript: bool = ..., include_scores: bool = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("start", "chunk")
+    __slots__ = ("start", "chunk", "broken_off")
     START_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_OFF_FIELD_NUMBER: _ClassVar[int]
     start: ScanStart
     chunk: bytes
-    def __init__(self, start: _Optional[_Union[ScanStart, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    broken_off: bool
+    def __init__(self, start: _Optional[_Union[ScanStart, _Mapping]] = ..., chunk: _Optional[bytes] = ..., broken_off: bool = ...) -> None: ...
 
 class ScanClipRequest(_message.Message):
     __slots__ = ("context", "language", "idempotency_key", "priority", "audio")
