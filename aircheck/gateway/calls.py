@@ -20,6 +20,17 @@ from aircheck.gateway.statuses import statuses
 _log = logging.getLogger("aircheck.gateway")
 
 
+class CallLog(logging.LoggerAdapter[logging.Logger]):
+    """Lines that begin with the call's id, and the caller's own name for the work once it is known."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(_log)
+        self._id, self.key = call_id, ""
+
+    def process(self, msg: object, kwargs: object) -> tuple[str, object]:  # type: ignore[override]
+        return f"{self._id} {self.key!r} {msg}" if self.key else f"{self._id} {msg}", kwargs
+
+
 @dataclass(frozen=True)
 class Call:
     """One call under way.
@@ -31,12 +42,7 @@ class Call:
     id: str
     caller: str
     deadline_s: float | None
-    log: logging.LoggerAdapter[logging.Logger]
-
-
-class _WithId(logging.LoggerAdapter[logging.Logger]):
-    def process(self, msg: object, kwargs: object) -> tuple[str, object]:  # type: ignore[override]
-        return f"{self.extra['id']} {msg}", kwargs  # type: ignore[index]
+    log: CallLog
 
 
 class Calls:
@@ -53,7 +59,7 @@ class Calls:
     async def call(self, context: grpc.aio.ServicerContext, method: str) -> AsyncIterator[Call]:
         """A call while the block runs; what the block raises ends it with its status."""
         call_id = uuid.uuid4().hex[:16]
-        log = _WithId(_log, {"id": call_id})
+        log = CallLog(call_id)
         async with statuses(context, log, method):
             if self._is_draining:
                 raise DrainingError("the server is about to stop; another one, or this one later, takes the call")

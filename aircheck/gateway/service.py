@@ -65,6 +65,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
             with self._room():
                 start = await _start(requests)
                 request = self._request(start, Priority.NORMAL)
+                call.log.key = start.idempotency_key
                 try:
                     yield v1.ScanEvent(accepted=v1.Accepted(scan_id=call.id, idempotency_key=start.idempotency_key))
                     scan = RecordingScan(self._parts, request, call)
@@ -87,6 +88,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 start = first.start
                 header = live.wave_header(start.pcm) if start.HasField("pcm") else b""
                 request = self._request(start, Priority.INTERACTIVE)
+                call.log.key = start.idempotency_key
                 yield v1.ListenEvent(accepted=v1.Accepted(scan_id=call.id, idempotency_key=start.idempotency_key))
                 scan = RecordingScan(self._parts, request, call, is_live=True)
                 try:
@@ -105,6 +107,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
     ) -> v1.ScanClipResponse:
         async with self._calls.call(context, "ScanClip") as call:
             asked = self._request(request, Priority.INTERACTIVE)
+            call.log.key = request.idempotency_key
             left_s = LONGEST_WAIT_S if call.deadline_s is None else context.time_remaining()
             self._parts.scheduler.refuse_late(asked.priority, min(left_s, LONGEST_WAIT_S), self._n_clips_before)
             self._n_clips_before += 1

@@ -169,3 +169,14 @@ def test_the_client_pulls_in_no_torch_and_help_no_grpc():
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in ("scan", "listen", "serve", "demo", "token"))
+
+
+def test_an_option_that_a_call_would_ignore_is_refused(nobody):
+    with AircheckClient(nobody) as client:
+        for option in ({"scores": True}, {"transcript": False}, {"windows": False}):
+            with pytest.raises(ValueError, match=f"{next(iter(option))}: is an option of scan and stream alone"):
+                client.scan_clip(b"audio", **option)
+        with pytest.raises(ValueError, match="priority: is an option"):
+            next(client.listen([b"audio"], priority="bulk"))
+        with pytest.raises(ValueError, match="priority: 'high' is none of interactive, normal, bulk"):
+            client.scan(b"audio", priority="high")
