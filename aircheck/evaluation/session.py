@@ -205,7 +205,7 @@ def _scorer(options: Options, settings: Settings, context: Context, console: Con
     if options.kind:
         yield through_models.load(options.kind, settings, options.head)
     elif options.url:
-        with _remote(options.url, options, context) as scorer:
+        with _remote(options.url, options, settings, context) as scorer:
             yield scorer
     else:
         console.print(f"[bold]Starting Triton[/] on free ports of {settings.host} (profile {settings.profile})")
@@ -217,7 +217,7 @@ def _scorer(options: Options, settings: Settings, context: Context, console: Con
 
 
 @contextmanager
-def _remote(url: str, options: Options, context: Context) -> Iterator[ServerScorer]:
+def _remote(url: str, options: Options, settings: Settings, context: Context) -> Iterator[ServerScorer]:
     try:
         token = options.token_file.read_text().strip() if options.token_file else os.environ.get("AIRCHECK_TOKEN")
         client = AircheckClient(url, tls=options.tls, token=token)
@@ -226,7 +226,7 @@ def _remote(url: str, options: Options, context: Context) -> Iterator[ServerScor
     with client:
         if not client.ready():
             raise UsageError(f"no server is ready at {url}; start one with `aircheck serve`, or leave out --url")
-        yield ServerScorer(client, context, options.in_flight, None)
+        yield ServerScorer(client, context, options.in_flight, through_models.load(Kind.TEXT, settings, None))
 
 
 def _results(items: Sequence[Item], scorer: Scorer, folder: Path, fresh: bool, console: Console) -> list[Result]:

@@ -6,17 +6,26 @@ no audio to send: they are scored by the text classifier in this process.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from aircheck.evaluation.items import EVENTS, Item, Result, Span
 from aircheck.evaluation.through_models import Scorer
-from aircheck_client.client import AircheckClient
-from aircheck_client.errors import AircheckError, AuthenticationError, ScanCancelledError, UnavailableError
-from aircheck_client.schema import Context
+from aircheck_client.client import AircheckClient, VerdictStream
+from aircheck_client.errors import (
+    AircheckError,
+    AuthenticationError,
+    OverloadedError,
+    ScanCancelledError,
+    UnavailableError,
+)
+from aircheck_client.schema import Context, Verdict
 
 _TIMEOUT_S = 600.0
+_PATIENCE_S = 1800.0
 _DIGITS = 6
 
 
@@ -31,8 +40,8 @@ class ItemError(ValueError):
 class ServerScorer:
     """Every item through the whole server, `in_flight` at a time so that its batches fill."""
 
-    def __init__(self, client: AircheckClient, context: Context, in_flight: int, texts: Scorer | None):
-        """texts : scores items without audio
+    def __init__(self, client: AircheckClient, context: Context, in_flight: int, texts: Scorer):
+        """texts : scores items without audio; of the same text classifier as the server's
 
         Raises ItemError when the server does not have the pack, ServerGoneError when it does not answer.
         """
@@ -56,8 +65,12 @@ class ServerScorer:
     def __call__(self, items: Sequence[Item]) -> Iterator[Result]:
         """Raises ServerGoneError; what was scored by then has been given."""
         if texts := [item for item in items if item.audio is None]:
-            if self._texts is None:
-                raise ItemError(f"{texts[0].id}: a server takes audio; leave out --url to score texts")
+            here, there = self._texts.conditions["text_safety"], self.conditions["text_safety"]
+            if not here.startswith(there):
+                raise ItemError(
+                    f"{texts[0].id}: a server takes audio; texts are scored here, by {here}, but it has {there}: "
+                    "leave out --url, or choose the same --text-classifier in the settings"
+                )
             yield from self._texts(texts)
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="item") as pool:
             try:
@@ -67,11 +80,23 @@ class ServerScorer:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
+    def _scan(self, audio: Path) -> tuple[Verdict, VerdictStream]:
+        """Waits while others have the server, _PATIENCE_S at most. Raises AircheckError."""
+        given_up_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                stream = self._client.stream(audio, self._context, timeout_s=_TIMEOUT_S, scores=True)
+                *_, verdict = stream
+                return verdict, stream
+            except OverloadedError as error:
+                if time.monotonic() > given_up_s:
+                    raise
+                time.sleep(error.retry_after_s or 1.0)
+
     def _result(self, item: Item) -> Result:
         assert item.audio is not None
         try:
-            stream = self._client.stream(item.audio, self._context, timeout_s=_TIMEOUT_S, scores=True)
-            *_, verdict = stream
+            verdict, stream = self._scan(item.audio)
         except (UnavailableError, AuthenticationError, ScanCancelledError) as error:
             raise ServerGoneError(str(error)) from None
         except AircheckError as error:

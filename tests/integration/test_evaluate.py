@@ -95,7 +95,7 @@ def test_thresholds_are_proposed_from_the_run_and_load(committed, tmp_path):
 def test_bad_items_are_named_and_the_others_are_measured(small_run):
     _, report, said = small_run
     assert "bad.mp3: not a known audio file" in said
-    assert "missing.mp3: No such file or directory; restore the file" in said
+    assert "missing.mp3: cannot be read: No such file or directory" in said
     assert report["figures"]["errors"]["value"] == 2
     assert report["figures"]["violence_threat.recall"]["value"] == 1.0
     assert report["figures"]["kind=hard negative.false_alarms"]["value"] == 0.0

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from aircheck.server import Server
+from aircheck.server import Server, StartError
 from aircheck.settings import ROOT, Settings
-from aircheck.triton import TritonError
 from aircheck_client import AircheckClient, Retry
 from support.audio import wav
 from support.own_checkpoints import TEXT_LABELS, save_audio_model, save_bert
@@ -48,7 +49,7 @@ def own(folder: Path) -> dict[str, object]:
 def test_a_server_of_own_checkpoints_classifies_in_the_mapped_categories(tmp_path: Path) -> None:
     clip = wav(speak("hello and welcome back to the show"))
     with Server(Settings.load(**own(tmp_path))) as server:
-        tensors = Models(server.url)("audio_safety", AUDIO=audio(clip), CONTEXT=["{}"], LANGUAGE=[""])
+        tensors = Models(server.triton_url)("audio_safety", AUDIO=audio(clip), CONTEXT=["{}"], LANGUAGE=[""])
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             verdict = client.scan_clip(clip)
     assert verdict.segments  # what random weights say; but they heard 128 mels and spoke
@@ -80,6 +81,26 @@ def break_acoustic_labels(folder: Path) -> dict[str, object]:
     return {}
 
 
+def repository_of(model: str, folder: Path) -> Path:
+    """One model, and an ensemble of it alone in the place of `audio_safety`: the others take long to load."""
+    repository = folder / "repository"
+    (repository / "audio_safety" / "1").mkdir(parents=True)
+    (repository / model).symlink_to(ROOT / "model_repository" / model)
+    own_config = text_format.Parse((repository / model / "config.pbtxt").read_text(), ModelConfig())
+    ensemble = ModelConfig(
+        name="audio_safety",
+        platform="ensemble",
+        max_batch_size=own_config.max_batch_size,
+        input=own_config.input,
+        output=own_config.output,
+    )
+    step = ensemble.ensemble_scheduling.step.add(model_name=model, model_version=-1)
+    step.input_map.update({tensor.name: tensor.name for tensor in own_config.input})
+    step.output_map.update({tensor.name: tensor.name for tensor in own_config.output})
+    (repository / "audio_safety" / "config.pbtxt").write_text(text_format.MessageToString(ensemble))
+    return repository
+
+
 @pytest.mark.parametrize(
     ("model", "broken", "words"),
     [
@@ -92,11 +113,8 @@ def break_acoustic_labels(folder: Path) -> dict[str, object]:
 def test_a_broken_checkpoint_stops_the_start_with_its_fault(
     model: str, broken: Callable[[Path], dict[str, object]], words: list[str], tmp_path: Path
 ) -> None:
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    (repository / model).symlink_to(ROOT / "model_repository" / model)
     settings = own(tmp_path) | broken(tmp_path)
-    with pytest.raises(TritonError) as raised:
-        Server(Settings.load(model_repository=repository, **settings)).start()
+    with pytest.raises(StartError) as raised:
+        Server(Settings.load(model_repository=repository_of(model, tmp_path), **settings)).start()
     for word in words:
         assert word in str(raised.value)
