@@ -199,9 +199,14 @@ def _live(source: str) -> Iterator[bytes]:
         request = urllib.request.Request(source, headers={"User-Agent": "aircheck", "Icy-MetaData": "0"})
         try:
             with urllib.request.urlopen(request, timeout=_CONNECT_S) as response:
-                yield from _pieces(response)
+                missing = response.length or 0  # 0: for ever
+                for piece in _pieces(response):
+                    missing -= len(piece)
+                    yield piece
         except (OSError, HTTPException) as error:
             raise InvalidAudioError(f"cannot be read: {error}", source) from None
+        if missing > 0:
+            raise InvalidAudioError(f"broke off: {missing} bytes are missing", source)
     else:
         yield from _paced(Path(source))
 

@@ -31,7 +31,7 @@ def write(text: str) -> None:
 def write_rich(shown: Any) -> None:
     """The same for what rich renders, in the output's own encoding."""
     kept = _Kept()
-    Console(file=kept, highlight=False).print(shown)
+    Console(file=kept, highlight=False).print(shown, crop=False)
     _write(kept.getvalue().encode(kept.encoding, "replace"))
 
 

@@ -36,7 +36,8 @@ def timeline(verdict: Verdict, title: str = "") -> RenderableType:
     rows.add_column("found", ratio=2)
     for start_s, heard, found in _rows(verdict):
         rows.add_row(clock(start_s), heard, found)
-    return Group(Panel(rows, title=Text(title), title_align="left", border_style="dim"), decision(verdict))
+    name = Text(title, no_wrap=True, overflow="ignore")  # whole, however long
+    return Group(*([name] if title else []), Panel(rows, border_style="dim"), decision(verdict))
 
 
 def decision(verdict: Verdict) -> RenderableType:
