@@ -79,6 +79,7 @@ class RecordingScan:
         self.recording = Recording(checker, request.terms(parts.settings.episode_parallel_windows, is_live))
         self.received_bytes = 0
         self.decoding: Decoding | None = None
+        self._broken_off: CorruptAudioError | None = None
         self._events: asyncio.Queue[Decoding | Answer | Verdict | Exception] = asyncio.Queue(EVENTS_AHEAD)
 
     async def run(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[Decoding | Answer | Verdict, None]:
@@ -120,6 +121,9 @@ class RecordingScan:
                 chunk = await asyncio.wait_for(anext(chunks, None), pause_s)
             except TimeoutError:
                 raise StalledError(f"no byte came for {pause_s:g} s; send the file without pauses") from None
+            except CorruptAudioError as fault:  # the caller's; what came before it is still checked
+                self._broken_off = fault
+                break
             if chunk is None:
                 break
             self.received_bytes += len(chunk)
@@ -139,6 +143,8 @@ class RecordingScan:
                     verdict = answer.verdict.model_copy(update={"recording_s": stated_s})
                     await self._events.put(answer.with_verdict(verdict))
             summary = decoding.summary
+        if self._broken_off is not None:
+            raise self._broken_off
         whole = await asyncio.to_thread(self.recording.verdict, summary.undecoded_s, summary.warnings)
         await self._events.put(whole)
 

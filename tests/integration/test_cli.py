@@ -106,6 +106,19 @@ def test_one_bad_file_is_named_and_the_others_are_still_scanned(server, quiet, t
     assert damaged.startswith(f"error: {bad}: not a known audio file")
 
 
+def test_bad_files_among_good_ones_cost_one_command_only_themselves(server, client, tmp_path):
+    """As reported of Triton 2.51, whose streams that ended in an error ended the server (its issues 7368 and 8034)."""
+    good, bad = tmp_path / "good.wav", tmp_path / "bad.mp3"
+    good.write_bytes(wav(tone(0.5)))
+    bad.write_bytes(b"<!DOCTYPE html><html><body>Not found</body></html>")
+    done = aircheck("scan", *[good, bad] * 40, "--json", "--url", server.url)
+    assert done.returncode == 2
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(good)] * 40
+    refused = f"error: {bad}: not a known audio file (looks like an HTML page)"
+    assert [line[: len(refused)] for line in done.stderr.splitlines()] == [refused] * 40
+    assert client.ready()
+
+
 @pytest.mark.parametrize(("fail_on", "code"), [("review", 1), ("block", 0)])
 def test_what_is_milder_than_fail_on_is_no_failure(server, tmp_path, fail_on, code):
     path = tmp_path / "cut_off.flac"  # for review

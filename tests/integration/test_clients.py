@@ -203,8 +203,9 @@ def in_flight(server) -> int:
 
 
 @pytest.mark.parametrize("way", ["cancel", "break"])
-def test_the_work_of_a_scan_that_is_given_up_ends(server, way):
-    data = encode(silence(1800.0), "flac", wanted_hz=RATE_HZ)
+def test_the_work_of_a_scan_that_is_given_up_ends(server, models, way):
+    data = long_recording() * 40  # an hour, of 120 windows
+    before, _ = models.statistics("audio_decode")
 
     async def read(client):
         async for _ in client.stream(data):
@@ -229,6 +230,7 @@ def test_the_work_of_a_scan_that_is_given_up_ends(server, way):
                 await asyncio.sleep(0.05)
 
     asyncio.run(scenario())
+    assert models.statistics("audio_decode")[0] - before < 100
 
 
 def test_closing_the_asyncio_client_is_no_cancelled_task(server):
