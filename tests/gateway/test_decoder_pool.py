@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 
 from aircheck.gateway.decoding import DecoderLostError, DecoderPool, Decoding, SandboxLimits, Spool, SpoolQuota
+from benchmarks.sound_files import sound_file
 from preprocessing.container import Limits
 from preprocessing.errors import AudioError, LimitExceededError, UnsupportedFormatError
 from preprocessing.windows import Episode
 from support.arriving import decoded, uploading
 from support.audio import encode, silence, tone, wav
 from support.cases import CASES
-from support.formats import every_format, muxed
+from support.formats import every_format
 
 LIMITS = Limits(max_bytes=2**28, max_duration_s=3600, max_channels=8, max_sample_rate_hz=192_000)
 SOUND = (0.3 * np.random.default_rng(1).standard_normal(16_000 * 9)).astype(np.float32)
@@ -120,7 +121,7 @@ def test_bad_audio_is_the_error_it_is_in_this_process(shared, name):
 
 
 def test_tags_are_known_at_the_start_or_at_the_end(shared):
-    data = muxed(tone(3.0), "flac", "flac", metadata={"title": "Night Train", "artist": "A. Reader"})
+    data = sound_file(tone(3.0), "flac", {"title": "Night Train", "artist": "A. Reader"})
 
     async def scenario() -> None:
         found = await decoded(shared.pool, shared.quota, data, LIMITS)

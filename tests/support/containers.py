@@ -35,14 +35,13 @@ def mux(tracks: Sequence[Track], muxer: str = "matroska", encoder: str = "pcm_s1
             streams.append(stream)
         for track, stream in zip(tracks, streams, strict=True):
             for start_s, samples in track.pieces:
-                for frame in frames_of(samples, round(start_s * rate_hz), stream, rate_hz):
+                for frame in _frames(samples, round(start_s * rate_hz), stream, rate_hz):
                     container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     return buffer.getvalue()
 
 
-def frames_of(samples: np.ndarray, first: int, stream: av.AudioStream, rate_hz: int) -> list[av.AudioFrame]:
-    """fp32 [samples] at 16 kHz as frames for the stream, the first at sample `first` of its rate."""
+def _frames(samples: np.ndarray, first: int, stream: av.AudioStream, rate_hz: int) -> list[av.AudioFrame]:
     size = stream.codec_context.frame_size or 960
     resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate_hz, frame_size=size)
     whole = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
