@@ -26,6 +26,7 @@ from preprocessing.errors import (
 )
 from preprocessing.faults import missing_mp4_index, mp4_protection, other_file
 from preprocessing.file_objects import file_object
+from preprocessing.long_mp4 import LongMp4, long_mp4
 from preprocessing.mp3_header import stated_frames
 from preprocessing.recording_bytes import RecordingBytes, recording_bytes
 from preprocessing.tags import Tags, read_tags
@@ -81,6 +82,7 @@ class Source:
     container: av.container.InputContainer
     stream: AudioStream
     info: AudioInfo
+    long: LongMp4 | None = None  # of which the container is the first piece
 
 
 def probe(data: bytes | memoryview | RecordingBytes, limits: Limits) -> AudioInfo:
@@ -101,14 +103,9 @@ def opened(data: bytes | memoryview | RecordingBytes, limits: Limits) -> Iterato
         raise CorruptAudioError("the audio has 0 bytes; was the upload cut off?")
     if data.size is not None and data.size > limits.max_bytes:
         raise LimitExceededError(f"{data.size} bytes exceed the limit of {limits.max_bytes} bytes for one request")
+    long = long_mp4(data)
     try:
-        container = av.open(
-            file_object(data),
-            mode="r",
-            options=_options(data),
-            metadata_errors="replace",
-            buffer_size=data.buffer_bytes,
-        )
+        container = open_container(long.first if long else data)
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(data, error) from None
     with container:
@@ -123,13 +120,20 @@ def opened(data: bytes | memoryview | RecordingBytes, limits: Limits) -> Iterato
             codec=stream.codec_context.name,
             sample_rate_hz=stream.rate or 0,
             channels=stream.codec_context.channels,
-            duration_s=_stated_duration_s(data, container, stream),
+            duration_s=long.duration_s if long else _stated_duration_s(data, container, stream),
             warnings=(*unheard, *_undeclared(data)),
             tags=read_tags(container, stream),
         )
         check(info.sample_rate_hz, info.channels, limits)
         check_duration(info.duration_s or 0.0, info, limits)
-        yield Source(data, container, stream, info)
+        yield Source(data, container, stream, info, long)
+
+
+def open_container(data: RecordingBytes) -> av.container.InputContainer:
+    """FFmpeg's view of the bytes. Raises av.FFmpegError, ValueError."""
+    return av.open(
+        file_object(data), mode="r", options=_options(data), metadata_errors="replace", buffer_size=data.buffer_bytes
+    )
 
 
 def check(rate_hz: int, channels: int, limits: Limits) -> None:

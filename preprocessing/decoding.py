@@ -15,9 +15,19 @@ import numpy as np
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 from av.packet import Packet
 
-from preprocessing.container import MAX_LATE_START_S, AudioInfo, Limits, Source, check, check_duration, opened
+from preprocessing.container import (
+    MAX_LATE_START_S,
+    AudioInfo,
+    Limits,
+    Source,
+    check,
+    check_duration,
+    open_container,
+    opened,
+)
 from preprocessing.downmix import Downmix, Stretches
 from preprocessing.errors import CorruptAudioError
 from preprocessing.recording_bytes import RecordingBytes
@@ -167,7 +177,7 @@ def frames(source: Source, limits: Limits, report: DecodeReport) -> Iterator[Pla
     """
     heard = False
     timeline, repeats = _Timeline(source, limits, report), _Repeats()
-    packets = source.container.demux(source.stream)
+    packets = _packets(source)
     while True:
         try:
             packet = next(packets)
@@ -200,6 +210,30 @@ def frames(source: Source, limits: Limits, report: DecodeReport) -> Iterator[Pla
         raise CorruptAudioError(
             f"{report.bad_packets} of {report.packets} packets are damaged; is the file encrypted, or no audio?"
         )
+
+
+def _packets(source: Source) -> Iterator[Packet[AudioStream]]:
+    """The track's packets, and one without data at the end, which flushes the decoder. Raises av.FFmpegError."""
+    packets = source.container.demux(source.stream)
+    if source.long is None:
+        yield from packets
+        return
+    begins, flush = None, None
+    for packet in packets:
+        if not packet.size:
+            flush = packet
+            continue
+        begins = packet.pts if begins is None else begins
+        yield packet
+    for piece in source.long.pieces():
+        with open_container(piece.data) as container:
+            for packet in container.demux(container.streams.audio[0]):
+                if packet.size and packet.pts is not None:
+                    packet.pts += piece.start + (begins or 0)
+                    packet.stream = source.stream  # whose decoder goes on
+                    yield packet
+    if flush is not None:
+        yield flush
 
 
 class _Timeline:
