@@ -44,12 +44,12 @@ def facts(packages: tuple[str, ...] = ()) -> dict[str, Any]:
     }
 
 
-def peak_memory_mib() -> float:
-    """The most memory this process has had resident (VmHWM)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def peak_memory_mib(pid: int | None = None) -> float:
+    """The most memory that the process (default: this one) has had resident (VmHWM)."""
+    for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("/proc/self/status has no VmHWM; peak memory is measured on Linux only")
+    raise RuntimeError("/proc/PID/status has no VmHWM; peak memory is measured on Linux only")
 
 
 def _cpu_field(name: str) -> str:

@@ -34,7 +34,7 @@ from preprocessing.container import Limits
 from preprocessing.errors import AudioError
 
 RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
-LIMITS = Limits(max_bytes=2**28, max_duration_s=4 * 3600, max_channels=8, max_sample_rate_hz=192_000)
+LIMITS = Limits(max_bytes=2**28, max_duration_s=1800, max_channels=8, max_sample_rate_hz=192_000)
 COSTS = SandboxLimits(cpu_base_s=10.0, stall_s=20.0)
 HANG_S = 120.0  # no input may take longer, whatever shares the machine
 WINDOW_MAX_S = 30.0

@@ -50,7 +50,10 @@ def window_end(samples: np.ndarray, longest: int) -> int:
     - The end of a recording is not left over as a scrap: two windows share it, unless nobody speaks in the second.
     """
     shortest, size = lookahead(longest), len(samples)
-    probabilities = speech_activity().probabilities(at_speech_level(samples))
+    if samples.any():
+        probabilities = speech_activity().probabilities(at_speech_level(samples))
+    else:  # as a gap between timestamps is, of any length, from a file of any size
+        probabilities = np.zeros(-(-size // CHUNK), np.float32)
     pauses, dips = (
         _gaps(speech_spans(probabilities, size / SAMPLE_RATE_HZ, options), size) for options in (_PAUSES, _DIPS)
     )

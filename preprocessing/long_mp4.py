@@ -297,14 +297,11 @@ class _Overlaid:
 
     def __init__(self, data: RecordingBytes, at: int, replacement: bytes) -> None:
         self._data, self._at, self._replacement = data, at, replacement
+        self.buffer_bytes = data.buffer_bytes
 
     @property
     def size(self) -> int | None:
         return self._data.size
-
-    @property
-    def buffer_bytes(self) -> int:
-        return self._data.buffer_bytes
 
     def read(self, at: int, size: int) -> bytes:
         held = self._data.read(at, size)

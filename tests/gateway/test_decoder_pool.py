@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -131,6 +133,20 @@ def test_tags_are_known_at_the_start_or_at_the_end(shared):
     shared.run(scenario)
 
 
+def test_a_track_of_any_kind_is_known_to_a_process_that_can_load_nothing(shared):
+    data = sound_file(SOUND, "vob")
+    subtitle = b"\x81\x00\x00\x20" + bytes(64)  # a private stream, as DVDs have for pictures of text
+    with_subtitles = data[:14] + b"\0\0\1\xbd" + len(subtitle).to_bytes(2, "big") + subtitle + data[14:]
+    with av.open(io.BytesIO(with_subtitles)) as container:
+        assert "subtitle" in {stream.type for stream in container.streams}
+
+    async def scenario() -> None:
+        found = await decoded(shared.pool, shared.quota, with_subtitles, LIMITS)
+        assert found.recording.codec == "ac3"
+
+    shared.run(scenario)
+
+
 def test_an_error_in_the_middle_comes_after_the_windows_before_it_and_has_its_place(shared):
     limits = Limits(LIMITS.max_bytes, 20.0, LIMITS.max_channels, LIMITS.max_sample_rate_hz)
     data = encode(tone(40.0), "adts")  # states no length
@@ -212,7 +228,7 @@ def test_a_reader_that_takes_its_time_is_no_stall(strict):
 def test_a_recording_that_takes_too_much_cpu_costs_only_itself(strict):
     async def scenario() -> None:
         with pytest.raises(DecoderLostError, match="CPU time"):
-            await decoded(strict.pool, strict.quota, wav(silence(3000.0)), LIMITS)
+            await decoded(strict.pool, strict.quota, wav(np.tile(SOUND, 300)), LIMITS)
         await still_decodes(strict)
 
     strict.run(scenario)
@@ -255,10 +271,10 @@ def test_a_process_that_makes_no_progress_is_killed(strict):
         data = wav(np.tile(SOUND, 3))
         async with uploading(data, strict.quota) as spool:
             async with strict.pool.decode(spool, LIMITS, 4.0) as decoding:
-                os.kill(decoding._process.pid, signal.SIGSTOP)
+                os.kill(decoding.pid, signal.SIGSTOP)
                 with pytest.raises(DecoderLostError, match="no progress"):
                     await take_all(decoding, [])
-            assert decoding._process.pid not in await alive(strict.pool, decoding._process.pid)
+            assert decoding.pid not in await alive(strict.pool, decoding.pid)
         await still_decodes(strict)
 
     strict.run(scenario)
@@ -279,7 +295,7 @@ def test_a_process_that_dies_costs_only_its_recording(shared, number):
         data = wav(np.tile(SOUND, 20))
         async with uploading(data, shared.quota) as spool, shared.pool.decode(spool, LIMITS, 4.0) as decoding:
             await anext(decoding.windows())
-            os.kill(decoding._process.pid, number)
+            os.kill(decoding.pid, number)
             with pytest.raises(DecoderLostError, match=signal.Signals(number).name):
                 await take_all(decoding, [])
         await still_decodes(shared)
@@ -312,7 +328,7 @@ def test_a_scan_that_is_given_up_leaves_no_process_at_work(shared):
         async with uploading(data, shared.quota) as spool:
             async with shared.pool.decode(spool, LIMITS, 4.0) as decoding:
                 await anext(decoding.windows())
-                pid = decoding._process.pid
+                pid = decoding.pid
             assert pid not in await alive(shared.pool, pid)
         assert shared.pool.lost == lost
 
@@ -338,7 +354,7 @@ def test_a_process_is_replaced_after_its_last_recording(strict):
         for _ in range(6):
             data = wav(silence(1.0))
             async with uploading(data, strict.quota) as spool, strict.pool.decode(spool, LIMITS, 4.0) as decoding:
-                seen.add(decoding._process.pid)
+                seen.add(decoding.pid)
                 assert [window.start_s async for window in decoding.windows()] == [0.0]
         assert len(seen) >= 3
 

@@ -130,3 +130,12 @@ def test_no_cut_falls_into_what_a_person_says():
             in_pauses += 1
     assert in_pauses >= 0.9 * (len(windows) - 1)
     assert sum(speech_s(window.samples) for window in windows) / len(windows) > 22
+
+
+@pytest.mark.parametrize("size", [LONGEST + 1, LONGEST + lookahead(LONGEST)])
+def test_digital_silence_is_cut_where_the_network_would_cut_it(size):
+    """The network is not run on it: gaps between timestamps make hours of it from nothing."""
+    zeros = np.zeros(size, np.float32)
+    least = zeros.copy()
+    least[0] = np.finfo(np.float32).tiny  # of no effect on any probability, but not zero
+    assert window_end(zeros, LONGEST) == window_end(least, LONGEST)

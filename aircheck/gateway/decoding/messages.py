@@ -32,7 +32,7 @@ WINDOWS_AHEAD = 2  # that a worker may send before the first is taken
 class Kind(StrEnum):
     """What a message is."""
 
-    START = "start"  # gateway: a recording, whose file comes with the message
+    START = "start"  # gateway: a recording, whose file comes with the message, and how much of it is there
     ARRIVED = "arrived"  # gateway: so many bytes are there
     MORE = "more"  # gateway: one more window may be sent
     NEED = "need"  # worker: waits for bytes

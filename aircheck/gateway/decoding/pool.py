@@ -162,7 +162,8 @@ class Decoding:
         self._found: asyncio.Future[RecordingInfo] = asyncio.get_running_loop().create_future()
         self._owed = WINDOWS_AHEAD
         self._alive_at_s = 0.0  # the last sign of life, or the last time that it was given something to do
-        self._cpu_before_s = 0.0
+        self.cpu_before_s = 0.0
+        """CPU seconds that the process had taken before this recording."""
         self._pump: asyncio.Task[None] | None = None
         self.position_s = 0.0
         """How far the recording has been decoded."""
@@ -184,6 +185,15 @@ class Decoding:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def cpu_used_s(self) -> float:
+        """CPU seconds that the process has taken in all. Raises OSError when it is gone."""
+        return self._process.cpu_used_s()
 
     async def windows(self) -> AsyncIterator[DecodedWindow]:
         """The windows, in order. The process decodes two ahead, and then waits for them to be taken."""
@@ -207,9 +217,9 @@ class Decoding:
         """Hears the process out, and hands on what it says."""
         end: Exception | None = None
         try:
-            self._cpu_before_s = self._process.cpu_used_s()
+            self.cpu_before_s = self._process.cpu_used_s()
             self._allow_cpu()
-            self._process.send_start(self._spool.readable_file, self._start)
+            self._process.send_start(self._spool.readable_file, self._start | self._arrived())
             while (message := await self._receive()) is not None:
                 await self._handle(*message)
             self.is_over = True
@@ -252,8 +262,7 @@ class Decoding:
             self._spool.want(end)
             await self._spool.arrived(end)
             self._allow_cpu()
-            arrived = {"size": self._spool.size, "is_complete": self._spool.is_complete}
-            await self._process.send(Kind.ARRIVED, arrived)
+            await self._process.send(Kind.ARRIVED, self._arrived())
         elif kind is Kind.FOUND:
             self._found.set_result(_RECORDING.validate_python(fields))
         elif kind is Kind.WINDOW:
@@ -281,8 +290,11 @@ class Decoding:
         else:
             raise ValueError(f"a message of kind {kind}")
 
+    def _arrived(self) -> dict[str, Any]:
+        return {"size": self._spool.size, "is_complete": self._spool.is_complete}
+
     def _allow_cpu(self) -> None:
-        self._process.allow_cpu(self._cpu_before_s, self._costs.cpu_s(self._spool.size, self.position_s))
+        self._process.allow_cpu(self.cpu_before_s, self._costs.cpu_s(self._spool.size, self.position_s))
 
     def _lost(self, why: str) -> DecoderLostError:
         self.is_lost = True

@@ -14,6 +14,7 @@ from pathlib import Path
 from aircheck.gateway.decoding.errors import SpoolFullError
 from preprocessing.errors import LimitExceededError
 
+_WRITTEN_AT_ONCE_BYTES = 2**20  # of an upload, into the page cache; more may have to wait for the disk, in a thread
 READ_AHEAD_BYTES = 8 * 2**20  # that are taken in beyond what the decoder has asked for
 
 
@@ -82,7 +83,10 @@ class Spool:
         self._reserved_bytes += len(chunk)
         self._is_writing = True
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._write, chunk, self.size)
+            if self.size + len(chunk) <= _WRITTEN_AT_ONCE_BYTES:
+                self._write(chunk, self.size)
+            else:
+                await asyncio.get_running_loop().run_in_executor(None, self._write, chunk, self.size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SpoolFullError("the disk that uploads are kept on is full; try again later") from None

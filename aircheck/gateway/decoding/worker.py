@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
+import pkgutil
 import socket
 from dataclasses import asdict
 from typing import Any
 
+import av
 import numpy as np
 
 from aircheck.gateway.decoding.messages import (
@@ -41,7 +44,7 @@ class Worker:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._windows_owed = 0
-        self._file = _SpooledFile(self, -1, BUFFER_BYTES)
+        self._file = _SpooledFile(self, -1, 0, True, BUFFER_BYTES)
 
     def serve(self) -> None:
         """Recordings until the gateway hangs up."""
@@ -53,14 +56,15 @@ class Worker:
             if kind is not Kind.START:
                 continue  # a window that was taken after the last one of a recording had been sent
             try:
-                self._decode(files[0], Limits(**fields["limits"]), fields["window_max_s"], fields["is_live"])
+                buffer_bytes = _LIVE_BUFFER_BYTES if fields["is_live"] else BUFFER_BYTES
+                self._file = _SpooledFile(self, files[0], fields["size"], fields["is_complete"], buffer_bytes)
+                self._decode(Limits(**fields["limits"]), fields["window_max_s"], fields["is_live"])
             finally:
                 os.close(files[0])
             gc.collect()
 
-    def _decode(self, file: int, limits: Limits, window_max_s: float, is_live: bool) -> None:
+    def _decode(self, limits: Limits, window_max_s: float, is_live: bool) -> None:
         self._windows_owed = WINDOWS_AHEAD
-        self._file = _SpooledFile(self, file, _LIVE_BUFFER_BYTES if is_live else BUFFER_BYTES)
         episode = None
         try:
             episode = Episode(self._file, limits)
@@ -111,9 +115,9 @@ class Worker:
 class _SpooledFile:
     """RecordingBytes over a file that still grows."""
 
-    def __init__(self, worker: Worker, file: int, buffer_bytes: int) -> None:
+    def __init__(self, worker: Worker, file: int, arrived: int, is_complete: bool, buffer_bytes: int) -> None:
         self._worker, self._file, self.buffer_bytes = worker, file, buffer_bytes
-        self._arrived, self._is_complete = 0, False
+        self._arrived, self._is_complete = arrived, is_complete
         self.read_bytes = 0
         """The end of what has been read."""
 
@@ -173,7 +177,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def warm_up() -> None:
-    """Runs everything once, so that what is loaded on first use is there before files can no longer be opened."""
+    """Loads and runs everything once, since later no file can be opened.
+
+    PyAV imports its modules when it meets the first track that needs them, so all are imported.
+    """
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name != "av.__main__":
+            importlib.import_module(module.name)
     limits = Limits(max_bytes=2**24, max_duration_s=60.0, max_channels=8, max_sample_rate_hz=192_000)
     noise = np.random.default_rng(0).standard_normal((2, 60 * 100)).astype(np.float32) / 8
     episode = Episode(wave_bytes(noise, 8_000), limits)

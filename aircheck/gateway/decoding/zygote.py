@@ -37,7 +37,10 @@ def main() -> None:
     while True:
         for fd, _ in poll.poll():
             if fd == control_fd:
-                message, files, _, _ = socket.recv_fds(control, MAX_CONTROL_BYTES, 1)
+                try:
+                    message, files, _, _ = socket.recv_fds(control, MAX_CONTROL_BYTES, 1)
+                except ConnectionResetError:  # the gateway went with messages unread
+                    return
                 if not message:
                     return
                 pid = _fork(control, files[0], limits)
