@@ -161,7 +161,7 @@ async def rude_callers(stage: Stage) -> Row:
 
 async def full_shared_memory(stage: Stage) -> Row:
     """No byte left in /dev/shm, a small one of this benchmark's own, for five seconds."""
-    return await _during(stage, "/dev/shm full for 5 s", lambda: _fill(Path("/dev/shm"), 5.0))
+    return await _during(stage, "/dev/shm full for 5 s", lambda: _fill(Path("/dev/shm"), 5.0), lead_s=-0.2)
 
 
 async def full_spool(stage: Stage) -> Row:
