@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from aircheck_client import messages
 from aircheck_client.client import read_pieces
 from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
+from aircheck_client.ending import Ending
 from aircheck_client.errors import ScanCancelledError, ServerError, from_rpc
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
 from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
@@ -171,6 +172,7 @@ class AsyncAircheckClient:
         yield progressing
         with self._typed_errors(upload.source, progressing, upload):
             call = method(upload.requests(), **self._call(timeout_s))
+            ending = Ending(call)
             try:
                 async for event in call:
                     verdict = progressing.read(event)
@@ -179,6 +181,8 @@ class AsyncAircheckClient:
                         progressing.partial = verdict
                     elif verdict is not None:
                         yield verdict
+            except grpc.aio.AioRpcError as error:
+                raise await ending.of(error) from None
             finally:
                 call.cancel()
         if upload.fault is not None:
