@@ -25,7 +25,7 @@ evaluate: $(VENV)/.installed ## measure the quality on the committed set, agains
 	@$(BIN)/aircheck evaluate --gate server_config/quality_gate.yaml
 
 test: $(VENV)/.installed-dev ## run the whole test suite against a real Triton
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev ## check style, types and container files
 	$(BIN)/ruff check .
