@@ -196,14 +196,14 @@ def _live(source: str) -> Iterator[bytes]:
     if source == "-":
         yield from _pieces(standard_input())
     elif source.startswith(("http://", "https://")):
-        request = urllib.request.Request(source, headers={"User-Agent": "aircheck", "Icy-MetaData": "0"})
         try:
+            request = urllib.request.Request(source, headers={"User-Agent": "aircheck", "Icy-MetaData": "0"})
             with urllib.request.urlopen(request, timeout=_CONNECT_S) as response:
                 missing = response.length or 0  # 0: for ever
                 for piece in _pieces(response):
                     missing -= len(piece)
                     yield piece
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: of the URL
             raise InvalidAudioError(f"cannot be read: {error}", source) from None
         if missing > 0:
             raise InvalidAudioError(f"broke off: {missing} bytes are missing", source)

@@ -369,6 +369,7 @@ def test_ctrl_c_ends_listening_with_the_code_of_what_was_found(server, station):
     ("arguments", "words"),
     [
         (("http://127.0.0.1:9/live",), "http://127.0.0.1:9/live: cannot be read"),
+        (("http://[::1/live",), "http://[::1/live: cannot be read"),
         (("none.mp3",), "none.mp3: cannot be read: No such file or directory"),
         (("none.mp3", "--format", "vtt"), "--format vtt: live audio has text, json, csv"),
         (("none.mp3", "--market", "sweden"), "--market"),
