@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     profanity_dir: Path = Field(
         ROOT / "server_config" / "profanity", description="Folder of swear words, a file for each language (YAML)."
     )
-    acoustic_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint.")
+    acoustic_classifier: str = Field("embedded", description="'embedded', a transformers checkpoint or a .tflite file.")
     acoustic_labels: Path | None = Field(
         None, description="Label map of acoustic_classifier: its labels to our events."
     )

@@ -21,7 +21,7 @@ def serve(
     text_labels: Annotated[
         str | None, typer.Option(help="Label map or guard card (YAML) of --text-classifier.")
     ] = None,
-    acoustic_classifier: Annotated[str | None, typer.Option(help="embedded, or a transformers checkpoint.")] = None,
+    acoustic_classifier: Annotated[str | None, typer.Option(help="embedded, a checkpoint or a .tflite file.")] = None,
     acoustic_labels: Annotated[str | None, typer.Option(help="Label map (YAML) of --acoustic-classifier.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind; 127.0.0.1 unless told otherwise.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port (8001); 0 picks a free one.")] = None,

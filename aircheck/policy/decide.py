@@ -25,6 +25,7 @@ from aircheck_client.schema import (
 )
 
 _Name = TypeVar("_Name", Category, Event)
+_CATEGORIES = frozenset(category.value for category in Category)
 
 
 def decide_window(
@@ -53,10 +54,9 @@ def decide_window(
     if language:
         transcript = transcript.model_copy(update={"detected_language": ""})
     context_sounds = _context_sounds(acoustic, duration_s, rules)
-    evidence = {
-        **_text_evidence(transcript, text, duration_s, rules, review),
-        **_acoustic_evidence(acoustic, duration_s, rules),
-    }
+    evidence = _text_evidence(transcript, text, duration_s, rules, review)
+    for name, heard in _acoustic_evidence(acoustic, duration_s, rules).items():
+        evidence[name].extend(heard)
     verdict = assemble(
         rules.compositions.compose(evidence, context_sounds),
         scope="window",
@@ -155,12 +155,14 @@ def _within(evidence: Evidence, duration_s: float) -> Evidence:
 
 
 def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rules) -> dict[str, list[Evidence]]:
+    """Of sounds, and of categories that a classifier of voices hears without words."""
     found: dict[str, list[Evidence]] = defaultdict(list)
     for heard in acoustic.spans:
-        event = _known(heard.event, Event, acoustic.model)
-        if event in CONTEXT_EVENTS:
+        if heard.event in CONTEXT_EVENTS:
             continue
-        rule = rules.events[event]
+        of_voice = heard.event in _CATEGORIES
+        name = Category(heard.event) if of_voice else _known(heard.event, Event, acoustic.model)
+        rule = rules.categories[name] if isinstance(name, Category) else rules.events[name]
         level = rule.level_for(heard.score)
         if level is None:
             continue
@@ -170,7 +172,7 @@ def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rul
             lead_start_s=heard.start_s,
             lead_end_s=heard.end_s,
             modality="acoustic",
-            event=event,
+            event=None if of_voice else name,
             score=heard.score,
             threshold=level.score,
             severity=level.severity,
@@ -179,7 +181,7 @@ def _acoustic_evidence(acoustic: AcousticFindings, duration_s: float, rules: Rul
             model=acoustic.model,
             model_version=acoustic.model_version,
         )
-        found[event].append(_within(evidence, duration_s))
+        found[name].append(_within(evidence, duration_s))
     return found
 
 

@@ -203,6 +203,21 @@ def test_a_name_outside_the_taxonomy_is_an_error_that_names_the_model(
         decide(text, acoustic)
 
 
+def test_a_category_heard_in_a_voice_is_rated_as_the_category_and_joins_what_was_said() -> None:
+    shouted = EventSpan(event="harassment", start_s=3.0, end_s=6.0, score=0.95)
+    finding = only(decide(acoustic=heard(shouted)))
+    assert (finding.category, finding.evidence[0].modality, finding.evidence[0].event) == (
+        "harassment",
+        "acoustic",
+        None,
+    )
+    level = LIBRARY["default"].for_context(PODCAST).categories[Category.HARASSMENT].level_for(0.95)
+    assert level is not None
+    assert (finding.evidence[0].threshold, finding.action) == (level.score, level.action)
+    both = only(decide(text_findings(said("harassment", 0.9)), heard(shouted)))
+    assert {item.modality for item in both.evidence} == {"text", "acoustic"}
+
+
 def test_the_most_severe_finding_comes_first_and_the_summary_names_them_all() -> None:
     verdict = decide(
         text_findings(said("profanity", 1.0, start_s=1, end_s=2), said("hate", 0.9, start_s=5, end_s=6)),

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from aircheck.inference.acoustic_safety.errors import LabelMapError
 from aircheck.inference.acoustic_safety.events import EVENTS
+from aircheck.policy.taxonomy import Category
 from aircheck.yaml_files import YamlFile, YamlFileError
+
+NAMES = (*EVENTS, *(category.value for category in Category))
 
 
 class LabelMap(BaseModel):
@@ -24,14 +27,16 @@ class LabelMap(BaseModel):
     hop_s: float = Field(default=0.5, gt=0.0, le=1.0, description="distance of two such windows; the spans' grid")
     onset: float = Field(default=0.5, ge=0.0, le=1.0, description="a span needs one score this high")
     offset: float = Field(default=0.3, ge=0.0, le=1.0, description="and lasts while scores stay this high")
-    events: Mapping[str, tuple[str, ...]] = Field(description="our event: the checkpoint's labels; the highest counts")
+    events: Mapping[str, tuple[str, ...]] = Field(
+        description="our event, or a category that is heard in a voice: the checkpoint's labels; the highest counts"
+    )
 
     @field_validator("events")
     @classmethod
     def _known_events(cls, events: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
-        unknown = sorted(set(events) - set(EVENTS))
+        unknown = sorted(set(events) - set(NAMES))
         if unknown:
-            raise ValueError(f"there are no events {unknown}; write one of {list(EVENTS)}")
+            raise ValueError(f"there are no events {unknown}; write one of {list(NAMES)}")
         empty = sorted(event for event, labels in events.items() if not labels)
         if empty or not events:
             raise ValueError(f"events without labels: {empty}; name at least one label or leave the event out")
@@ -60,7 +65,7 @@ class LabelMap(BaseModel):
             raise LabelMapError(f"label map {error}") from None
 
     def columns(self, id2label: Mapping[int, str], checkpoint: str) -> dict[str, list[int]]:
-        """For each of our events, in our order, its outputs. Raises `LabelMapError` for an unknown label."""
+        """For each of our names, in our order, its outputs. Raises `LabelMapError` for an unknown label."""
         indices: dict[str, list[int]] = {}
         for index, label in sorted(id2label.items()):
             indices.setdefault(label, []).append(index)
@@ -74,6 +79,6 @@ class LabelMap(BaseModel):
                 )
         return {
             event: [index for label in self.events[event] for index in indices[label]]
-            for event in EVENTS
+            for event in NAMES
             if event in self.events
         }

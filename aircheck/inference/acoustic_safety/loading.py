@@ -9,12 +9,13 @@ import torch
 from aircheck.inference.acoustic_safety.classifier import AcousticClassifier
 from aircheck.inference.acoustic_safety.embedded import EmbeddedAcousticClassifier
 from aircheck.inference.acoustic_safety.errors import LabelMapError
+from aircheck.inference.acoustic_safety.tflite import SUFFIX, TfliteAcousticClassifier
 
 EMBEDDED = "embedded"
 
 
 def load(name: str, label_map: Path | None, device: torch.device) -> AcousticClassifier:
-    """The classifier called `name`: "embedded", a path to a transformers checkpoint, or its name on the hub.
+    """The classifier called `name`: "embedded", a transformers checkpoint (path or hub name) or a `.tflite` file.
 
     Raises `WeightsError` when the weights cannot be had and `LabelMapError` when the label map does not fit.
     """
@@ -30,6 +31,8 @@ def load(name: str, label_map: Path | None, device: torch.device) -> AcousticCla
             f"acoustic_classifier={name!r} needs acoustic_labels, a YAML file that maps its labels to events; "
             "server_config/labels/acoustic_audioset.yaml is an example"
         )
+    if name.endswith(SUFFIX):
+        return TfliteAcousticClassifier.load(Path(name), label_map)
     # transformers takes seconds to import, and the embedded classifier does not need it
     from aircheck.inference.acoustic_safety.checkpoint import CheckpointAcousticClassifier
 

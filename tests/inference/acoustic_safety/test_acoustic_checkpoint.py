@@ -78,6 +78,17 @@ def test_of_several_labels_the_highest_counts(wav2vec2: Path, tmp_path: Path) ->
     assert (span.event, span.start_s, span.end_s) == ("gunshot", 0.0, 4.0)
 
 
+def test_a_label_may_mean_a_category_that_is_heard_in_a_voice(wav2vec2: Path, tmp_path: Path) -> None:
+    events = {"harassment": ["Screaming"], "gunshot": ["Machine gun"]}
+    classifier = CheckpointAcousticClassifier.load(str(wav2vec2), label_map(tmp_path, events=events), CPU)
+    assert classifier.events == ("gunshot",)
+    force(classifier, [3.0, -9.0, -9.0, -9.0])
+    detections = classifier.classify(windows(1), [4.0])
+    assert not (detections.scores > 0.5).any()  # the tensor of scores is of events alone
+    (span,) = detections.findings[0].spans
+    assert (span.event, span.start_s, span.end_s) == ("harassment", 0.0, 4.0)
+
+
 def test_softmax_shares_one_probability_among_the_labels(wav2vec2: Path, tmp_path: Path) -> None:
     classifier = CheckpointAcousticClassifier.load(str(wav2vec2), label_map(tmp_path, activation="softmax"), CPU)
     force(classifier, [1.0, 1.0, 1.0, 1.0])
