@@ -5,7 +5,7 @@ Sources: muzzle blast, shock wave and ground reflection after Maher, "Acoustical
 hundreds of hertz for a muzzle blast of about a millisecond, tens for a charge of kilograms; roughness of screams, 30 to
 150 Hz, after Arnal et al. (Current Biology, 2015); breaking glass as many damped modes after Cook, "Physically informed
 sonic modeling" (Computer Music Journal, 1997). Each function returns one example, peak 0.5, that starts with the
-event's onset. What only the evaluation hears (`training.acoustic_safety.held_out`) is not made here.
+event's onset.
 """
 
 from __future__ import annotations

@@ -173,14 +173,3 @@ def arrangement(rng: Rng, duration_s: float | None = None) -> Audio:
     if has["drums"]:
         out += level() * 2 * np.asarray(_drum_track(rng, n, beat_s), dtype=np.float64)
     return normalise(np.tanh(log_uniform(rng, 0.4, 2) * normalise(out, 1.0)) * ramps(n, 0.01, 0.1))
-
-
-def drone(rng: Rng) -> Audio:
-    """A held chord or pad, 2 to 6 s."""
-    n = n_samples(rng.uniform(2.0, 6.0))
-    root_hz = log_uniform(rng, 90, 500)
-    timbre = str(rng.choice(("organ", "bow", "flute", "brass")))
-    tones = [
-        normalise(note(rng, timbre, root_hz * 2 ** (s / 12), n / 16000), 1.0) for s in (0, 4 - int(rng.integers(2)), 7)
-    ]
-    return normalise(np.sum(tones, axis=0) * ramps(n, 0.2, 0.3))

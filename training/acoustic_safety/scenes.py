@@ -1,234 +1,223 @@
-"""Mixtures with known contents: events and hard negatives over speech, music, noise or silence, then recorded."""
+"""Pieces of audio to train on: recordings cut, filtered and mixed, with what sounds in each frame.
+
+A scene draws all of its recordings from one fold, so that holding out a fold is leaving out its scenes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import butter, fftconvolve, sosfilt
 
-from aircheck.inference.acoustic_safety.events import EVENTS
-from aircheck.inference.acoustic_safety.network import FRAME_S, FRAME_SAMPLES
-from training.acoustic_safety.channel import CODECS, ROOM_T60_S, Chain, in_room, room_response
-from training.acoustic_safety.dsp import SAMPLE_RATE, Audio, Rng, add_at, coloured, n_samples, rms
-from training.acoustic_safety.sounds import EVENTS as EVENT_SOUNDS
-from training.acoustic_safety.sounds import HARD_NEGATIVES, MUSIC, SOUNDS, SPEECH
+from aircheck.inference.acoustic_safety.events import SAFETY_EVENTS
+from aircheck.inference.acoustic_safety.head import LEARNED
+from aircheck.inference.acoustic_safety.pieces import FRAME_SAMPLES, PIECE_FRAMES, PIECE_SAMPLES
+from training.acoustic_safety.clips import SAMPLE_RATE, Audio
+from training.acoustic_safety.sounds import Sound
 
-SNR_DB = (-5.0, 20.0)
-FLOOR_RMS = 0.003  # what an event is measured against where nothing else sounds
-AUDIBLE = 0.1  # of the rest's power: below it a sound counts as masked
-TAIL = 0.01  # of its own peak power: below it a sound counts as over
-LEAST_SHARE = 0.03  # of its heard energy: a smaller fragment is not counted
-MERGE_GAP_S = {"speech": 0.5, "music": 1.2}
-EVENT_MERGE_GAP_S = 0.4
+Rng = np.random.Generator
 
+CELL_SAMPLES = 320  # 20 ms, in which levels are taken
+CELLS = FRAME_SAMPLES // CELL_SAMPLES
+ACTIVE_DB = -25.0  # of its loudest cell: quieter parts of an event are neither asked for nor held against it
+AUDIBLE_DB = -14.0  # of the background in the same frame
+LEAST_CELLS = 2
+UNKNOWN = -1.0
 
-@dataclass(frozen=True)
-class TrueSpan:
-    """Where a sound is audible, s from the scene's start, and its power there against all else that sounds."""
-
-    name: str
-    start_s: float
-    end_s: float
-    snr_db: float
+# what is mixed, how often, and how much louder the first is than the second, dB
+Kind = tuple[str, float, tuple[float, float]]
+KINDS: tuple[Kind, ...] = (
+    ("event", 0.25, (0, 0)),
+    ("event+speech", 0.15, (-14, 14)),
+    ("event+music", 0.05, (-4, 18)),
+    ("event+other", 0.04, (-2, 20)),
+    ("other", 0.25, (0, 0)),
+    ("other+speech", 0.04, (-10, 12)),
+    ("other+other", 0.02, (-10, 10)),
+    ("music", 0.15, (0, 0)),
+    ("speech+music", 0.03, (-6, 20)),
+    ("speech", 0.02, (0, 0)),
+)
+SYNTHETIC_KINDS: tuple[Kind, ...] = (("event", 0.5, (0, 0)), ("event+speech", 0.5, (-12, 12)))
+AS_IT_IS = 0.7  # of the sounds that stand alone: neither varied nor filtered
+HARD = ("x_thunder", "x_ringtone", "x_car_horn", "x_baby_cry", "x_applause", "x_ui_alarm", "x_keyboard")
+HARDER = 3.0  # how much more often these are drawn: the likest to events, and few
+SYNTHETIC_SHARE = 0.06  # of events; of sirens SYNTHETIC_SIRENS
+SYNTHETIC_SIRENS = 0.25
+VOICE_LIKE = ("scream", "x_laughter", "x_shout", "x_voice", "x_baby_cry", "x_other")  # may hold speech, or not
+SHORT = ("x_drum", "x_step", "x_blow", "x_tool", "x_door", "x_game")  # several in a row
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A recording and what is in it; `truth` holds the events and, for evaluation, the hard negatives too."""
+    """One piece.
 
-    waveform: Audio
-    truth: tuple[TrueSpan, ...]
+    Attributes:
+        audio: fp32 [PIECE_SAMPLES].
+        target: fp32 [PIECE_FRAMES, len(LEARNED)]: 1, 0, or UNKNOWN, which trains nothing.
+        fold: of its recordings.
+        snr_db: of the event over what else sounds; NaN without one, or with nothing beside it.
+        kind: of `KINDS`.
+    """
 
-    def targets(self, n_frames: int) -> NDArray[np.uint8]:
-        """Per-frame labels of all events but silence, which follows from the level, shape = (n_frames, events)."""
-        labels = np.zeros((n_frames, len(EVENTS)), dtype=np.uint8)
-        for span in self.truth:
-            if span.name in EVENTS:
-                first, last = round(span.start_s / FRAME_S), round(span.end_s / FRAME_S)
-                labels[first : max(last, first + 1), EVENTS.index(span.name)] = 1
-        return labels
-
-
-@dataclass
-class Pool:
-    """Hands out sounds by name; costly ones are made `capacity` times and then reused at random."""
-
-    capacity: dict[str, int] = field(
-        default_factory=lambda: {"speech": 80, "music": 50, "babble": 12, "drone": 15, "murmur": 40}
-    )
-    sounds: dict[str, Callable[[Rng], Audio]] = field(default_factory=lambda: dict(SOUNDS))
-    _kept: dict[str, list[Audio]] = field(default_factory=dict)
-
-    def draw(self, rng: Rng, name: str) -> Audio:
-        limit = self.capacity.get(name, 0)
-        if not limit:
-            return self.sounds[name](rng)
-        kept = self._kept.setdefault(name, [])
-        if len(kept) < limit:
-            kept.append(self.sounds[name](rng))
-            return kept[-1]
-        return kept[int(rng.integers(limit))]
-
-
-def _frame_power(audio: NDArray[np.float64]) -> NDArray[np.float64]:
-    frames = len(audio) // FRAME_SAMPLES
-    return np.asarray((audio[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES) ** 2).mean(1))
-
-
-def _runs(active: NDArray[np.bool_], merge_frames: int) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(np.int8)))
-    runs: list[tuple[int, int]] = []
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        if runs and first - runs[-1][1] <= merge_frames:
-            runs[-1] = (runs[-1][0], int(last))
-        else:
-            runs.append((int(first), int(last)))
-    return runs
-
-
-def audible_spans(
-    name: str, sound: NDArray[np.float64], rest: NDArray[np.float64], floor_power: float = 0.0
-) -> list[TrueSpan]:
-    """Where `sound` stands out of itself and of everything else in the recording, whose noise floor has a power."""
-    own, other = _frame_power(sound), _frame_power(rest) + floor_power
-    loud = own > TAIL * own.max(initial=0.0)
-    active = loud & (own > AUDIBLE * other) & (own > 1e-9)
-    runs = _runs(active, int(MERGE_GAP_S.get(name, EVENT_MERGE_GAP_S) / FRAME_S))
-    heard = sum(own[a:b].sum() for a, b in runs)
-    lasting = [(a, b) for a, b in runs if own[a:b].sum() > LEAST_SHARE * heard]  # a stray shard is no second event
-    spans = []
-    for a, b in lasting:
-        event, background = own[a:b][loud[a:b]].mean(), other[a:b].mean()
-        spans.append(TrueSpan(name, a * FRAME_S, b * FRAME_S, float(10 * np.log10(event / max(background, 1e-12)))))
-    return spans
-
-
-def joined(truth: Sequence[TrueSpan], name: str, gap_s: float) -> list[TrueSpan]:
-    """True spans of one event, where those less than a gap apart are one, as loud as the loudest."""
-    spans: list[TrueSpan] = []
-    for span in sorted((s for s in truth if s.name == name), key=lambda s: s.start_s):
-        if spans and span.start_s - spans[-1].end_s < gap_s:
-            last = spans.pop()
-            span = TrueSpan(name, last.start_s, max(last.end_s, span.end_s), max(last.snr_db, span.snr_db))
-        spans.append(span)
-    return spans
-
-
-def _loudness(sound: Audio | NDArray[np.float64]) -> float:
-    """RMS of the part within 20 dB of the loudest 80 ms: what a listener calls a sound's level."""
-    power = _frame_power(np.pad(np.asarray(sound, dtype=np.float64), (0, FRAME_SAMPLES)))
-    return float(np.sqrt(power[power > TAIL * power.max()].mean())) if power.max(initial=0.0) > 0 else 1.0
-
-
-def _fill(rng: Rng, pool: Pool, names: list[str], n: int, gap_s: float) -> NDArray[np.float64]:
-    """Sounds one after another until `n` samples are full, starting in the middle of the first."""
-    out, at = np.zeros(n), 0
-    while at < n:
-        sound = pool.draw(rng, names[int(rng.integers(len(names)))])
-        if at == 0 and len(sound) > n_samples(2.0):
-            sound = sound[int(rng.integers(0, len(sound) // 2)) :]
-        out[at : at + len(sound)] += sound[: n - at]
-        at += len(sound) + int(rng.exponential(gap_s) * SAMPLE_RATE)
-    return out
-
-
-def _background(rng: Rng, pool: Pool, n: int, kind: str) -> dict[str, NDArray[np.float64]]:
-    """The layers that last: by name, each at an RMS of 0.1 (speech and music) or less."""
-    layers: dict[str, NDArray[np.float64]] = {}
-    if "speech" in kind:
-        names = ["speech"] * 4 + ["murmur"]
-        layers["speech"] = _fill(rng, pool, names, n, float(rng.choice([0.1, 0.5, 2.0])))
-    if "music" in kind:
-        layers["music"] = _fill(rng, pool, ["music"] * 4 + list(MUSIC), n, float(rng.choice([0.0, 0.3])))
-    if "ambience" in kind:
-        name = str(rng.choice(["rain", "wind", "babble", "engine", "passing_rumble", "typing", "footsteps"]))
-        layers["ambience"] = _fill(rng, pool, [name], n, 0.2)
-    if "noise" in kind:
-        layers["noise"] = coloured(rng, n, rng.uniform(-7, 1))
-    for name, layer in layers.items():
-        level = 0.1 if len(layers) == 1 or name == "speech" else 0.1 * 10 ** (rng.uniform(-20, 0) / 20)
-        layers[name] = layer * level / max(_loudness(layer), 1e-6)
-    return layers
+    audio: Audio
+    target: NDArray[np.float32]
+    fold: int
+    snr_db: float
+    kind: str
 
 
 @dataclass(frozen=True)
-class SceneOptions:
-    """What a scene is made of."""
+class Pool:
+    """The recordings of one fold, by label, and synthesisers of events."""
 
-    duration_s: float = 10.24
-    backgrounds: tuple[tuple[str, float], ...] = (
-        ("speech", 0.34),
-        ("music", 0.19),
-        ("speech+music", 0.14),
-        ("ambience", 0.07),
-        ("speech+ambience", 0.08),
-        ("noise", 0.04),
-        ("none", 0.14),
-    )
-    event_odds: float = 0.6  # scenes with at least one safety event
-    most_events: int = 3
-    most_hard_negatives: int = 4
-    hard_negative_odds: float = 0.5
-    snr_db: tuple[float, float] = SNR_DB
-    begun_odds: float = 0.06  # a sound that began before the scene, as windows of an episode cut them
-    cut_odds: float = 0.12  # the clip ends early and zeros follow, as in a padded window
-    least_inside_s: float = 0.5  # of every sound before the scene's end
-    room_odds: float = 0.5  # that everything sounds in one room
-    room_t60_s: tuple[float, float] = ROOM_T60_S
-    codecs: tuple[tuple[str, str], ...] = CODECS
-    codec_odds: float = 0.15
+    clips: Mapping[str, Sequence[Audio]]
+    synthesisers: Mapping[str, Sound]
 
+    def labels(self, kind: str) -> list[str]:
+        if kind == "event":
+            return [event for event in SAFETY_EVENTS if event in self.clips or event in self.synthesisers]
+        if kind == "other":
+            return [label for label in self.clips if label.startswith("x_")]
+        names = {"speech": ("speech", "speech_meeting", "x_shout", "x_voice"), "music": ("music",)}[kind]
+        return [label for label in names if label in self.clips]
 
-def _foreground(rng: Rng, options: SceneOptions) -> list[str]:
-    names: list[str] = []
-    if rng.random() < options.event_odds:
-        names += [str(name) for name in rng.choice(list(EVENT_SOUNDS), int(rng.integers(1, options.most_events + 1)))]
-    if rng.random() < options.hard_negative_odds:
-        pool = [*HARD_NEGATIVES, "drums", "singing"]
-        names += [str(name) for name in rng.choice(pool, int(rng.integers(1, options.most_hard_negatives + 1)))]
-    return names
+    def draw(self, rng: Rng, kind: str) -> tuple[str, Audio]:
+        labels = self.labels(kind)
+        # a label with few recordings here is drawn less often, lest one of them be heard too often
+        weights = np.array([max(min(len(self.clips.get(label, ())), 12) ** 0.5, 0.3) for label in labels])
+        weights *= [HARDER if label in HARD else 1.0 for label in labels]
+        label = labels[int(rng.choice(len(labels), p=weights / weights.sum()))]
+        share = SYNTHETIC_SIRENS if label == "siren" else SYNTHETIC_SHARE
+        if kind == "event" and label in self.synthesisers and (label not in self.clips or rng.random() < share):
+            return label, self.synthesisers[label](rng)
+        clips = self.clips[label]
+        return label, clips[int(rng.integers(len(clips)))]
 
 
-def make_scene(rng: Rng, pool: Pool, options: SceneOptions | None = None) -> Scene:
-    """One random recording with its true spans."""
-    options = options or SceneOptions()
-    n = n_samples(options.duration_s)
-    kinds, odds = zip(*options.backgrounds, strict=True)
-    kind = str(rng.choice(kinds, p=odds))
-    layers = _background(rng, pool, n, kind)
-    chain = Chain.draw(rng, options.codecs, options.codec_odds)
-    response = room_response(rng, options.room_t60_s) if rng.random() < options.room_odds else None
-    if response is not None:
-        layers = {name: in_room(layer, response)[:n] for name, layer in layers.items()}
-    bed = chain.filtered(sum(layers.values(), np.zeros(n)))
-    placed = [(name, chain.filtered(layer)) for name, layer in layers.items() if name in ("speech", "music")]
-    total = bed.copy()
-    for name in _foreground(rng, options):
-        sound = np.asarray(pool.draw(rng, name), dtype=np.float64)
-        if response is not None and rng.random() < 0.6:
-            sound = in_room(sound, response)
-        elif response is None and rng.random() < 0.3:
-            sound = in_room(sound, room_response(rng, options.room_t60_s))
-        track = np.zeros(n)
-        start_s = float(rng.uniform(0, max(options.duration_s - options.least_inside_s, 0.1)))
-        if rng.random() < options.begun_odds and len(sound) > n_samples(1.0):
-            sound, start_s = sound[int(rng.integers(0, len(sound) // 2)) :], 0.0
-        add_at(track, chain.filtered(sound), start_s)
-        here = bed[round(start_s * SAMPLE_RATE) :][: len(sound)]
-        gain = 10 ** (rng.uniform(*options.snr_db) / 20) / max(_loudness(track), 1e-6)
-        track *= max(rms(here), FLOOR_RMS if layers else 0.1) * gain
-        placed.append(("music" if name == "drums" else name, track))
-        total += track
-    floor_power = chain.floor_power(total)
-    truth = [span for name, track in placed for span in audible_spans(name, track, total - track, floor_power)]
-    waveform = chain.recorded(rng, total)
-    if rng.random() < options.cut_odds:
-        end_s = float(rng.uniform(0.1, 0.9)) * options.duration_s
-        waveform[round(end_s * SAMPLE_RATE) :] = 0.0
-        truth = [TrueSpan(s.name, s.start_s, min(s.end_s, end_s), s.snr_db) for s in truth if s.start_s < end_s - 0.1]
-    return Scene(waveform, tuple(truth))
+def make_scene(rng: Rng, pool: Pool, fold: int, kinds: Sequence[Kind] = KINDS) -> Scene:
+    """One scene of a random kind."""
+    names, odds, ranges = zip(*kinds, strict=True)
+    index = int(rng.choice(len(names), p=np.array(odds) / sum(odds)))
+    kind, (low, high) = names[index], ranges[index]
+    first, _, second = kind.partition("+")
+    label, audio = pool.draw(rng, first)
+    as_it_is = not second and rng.random() < AS_IT_IS
+    front = laid_out(rng, label, audio, as_it_is)
+    back, back_label = np.zeros(PIECE_SAMPLES, np.float32), None
+    snr_db = float("nan")
+    if second:
+        back_label, audio = pool.draw(rng, second)
+        back = laid_out(rng, back_label, audio)
+        snr_db = rng.uniform(low, high)
+        back = back * (loudness(front) / max(loudness(back), 1e-6) * 10 ** (-snr_db / 20))
+    target = targets(label, front, back, back_label)
+    audio = at_level(rng, front + back) if as_it_is else recorded(rng, front + back)
+    return Scene(audio, target, fold, snr_db if first == "event" else float("nan"), kind)
 
 
-__all__ = ["SPEECH", "Pool", "Scene", "SceneOptions", "TrueSpan", "audible_spans", "make_scene"]
+def laid_out(rng: Rng, label: str, audio: Audio, as_it_is: bool = False) -> Audio:
+    """A recording as one piece: varied, cut or repeated, and placed; fp32 [PIECE_SAMPLES]"""
+    if not as_it_is:
+        audio = varied(rng, audio)
+    if label in SHORT and rng.random() < 0.7:
+        return _sequence(rng, audio)
+    if len(audio) > PIECE_SAMPLES:  # begins in the middle
+        start = int(rng.integers(len(audio) - PIECE_SAMPLES // 2))
+        audio = audio[start : start + PIECE_SAMPLES]
+    if label in ("speech", "music", "x_shout", "x_voice", "siren", "x_ringtone") and rng.random() < 0.7:
+        gap = np.zeros(int(rng.uniform(0, 0.3 if label == "speech" else 0.05) * SAMPLE_RATE), np.float32)
+        while 0 < len(audio) < PIECE_SAMPLES:
+            audio = np.concatenate([audio, gap, audio])[:PIECE_SAMPLES]
+    out = np.zeros(PIECE_SAMPLES, np.float32)
+    room = PIECE_SAMPLES - len(audio)
+    at = int(rng.integers(room + 1)) if room else 0
+    if label in SAFETY_EVENTS and rng.random() < 0.15:  # cut by the piece's edge
+        at = int(rng.integers(-len(audio) // 2, PIECE_SAMPLES - len(audio) // 2))
+    begin, end = max(0, at), min(PIECE_SAMPLES, at + len(audio))
+    out[begin:end] = audio[begin - at : end - at]
+    return out
+
+
+def _sequence(rng: Rng, audio: Audio) -> Audio:
+    out = np.zeros(PIECE_SAMPLES, np.float32)
+    audio = audio[: int(rng.uniform(0.2, 2.0) * SAMPLE_RATE)]
+    step = int(rng.uniform(0.12, 1.2) * SAMPLE_RATE)
+    count = int(rng.integers(1, 9))
+    for n in range(count):
+        at = n * step + int(rng.normal(0, 0.02) * SAMPLE_RATE) if n else int(rng.integers(step))
+        if 0 <= at < PIECE_SAMPLES:
+            piece = audio[: PIECE_SAMPLES - at]
+            out[at : at + len(piece)] += piece * rng.uniform(0.4, 1.0)
+    return out
+
+
+def varied(rng: Rng, audio: Audio) -> Audio:
+    """Another speed (and pitch), band and room."""
+    if rng.random() < 0.4:
+        speed = rng.uniform(0.9, 1.1)
+        audio = np.interp(np.arange(0, len(audio) - 1, speed), np.arange(len(audio)), audio).astype(np.float32)
+    if rng.random() < 0.15:  # distance and walls take the treble; too much makes thunder of a shot
+        audio = sosfilt(butter(2, rng.uniform(3000, 7000), fs=SAMPLE_RATE, output="sos"), audio).astype(np.float32)
+    if rng.random() < 0.15:
+        length = int(rng.uniform(0.1, 0.5) * SAMPLE_RATE)
+        tail = rng.normal(0, 1, length) * np.exp(-6.9 * np.arange(length) / length)
+        tail[0] = rng.uniform(2, 12)
+        wet = fftconvolve(audio, tail)[: len(audio) + length]
+        audio = (wet / max(np.abs(wet).max(), 1e-9) * max(np.abs(audio).max(initial=0), 1e-4)).astype(np.float32)
+    return audio
+
+
+def recorded(rng: Rng, audio: Audio) -> Audio:
+    """The mixture at a level, through a channel, over a noise floor."""
+    if rng.random() < 0.15:  # a telephone
+        band = butter(3, (rng.uniform(80, 300), rng.uniform(3400, 7000)), "bandpass", fs=SAMPLE_RATE, output="sos")
+        audio = sosfilt(band, audio)
+    audio = at_level(rng, audio)
+    if rng.random() < 0.1:
+        audio = np.clip(audio * rng.uniform(1.5, 4), -1, 1)
+    floor = 10 ** (rng.uniform(-90, -50) / 20) if rng.random() < 0.8 else 0.0
+    return (audio + rng.normal(0, 1, PIECE_SAMPLES) * floor).astype(np.float32)
+
+
+def at_level(rng: Rng, audio: Audio) -> Audio:
+    """The audio at a peak of -36 to 0 dBFS."""
+    peak_db = rng.uniform(-12, 0) if rng.random() < 0.6 else rng.uniform(-36, -12)
+    return (audio * (10 ** (peak_db / 20) / max(float(np.abs(audio).max()), 1e-5))).astype(np.float32)
+
+
+def cells(audio: Audio) -> NDArray[np.float64]:
+    """Power of each 20 ms, [cells]"""
+    power: NDArray[np.float64] = np.square(audio.astype(np.float64)).reshape(-1, CELL_SAMPLES).mean(1)
+    return power
+
+
+def loudness(audio: Audio) -> float:
+    """RMS of the loudest tenth of a second, five cells: bangs and words alike are compared where they sound."""
+    power = np.convolve(cells(audio), np.ones(5) / 5, "valid")
+    return float(np.sqrt(np.quantile(power, 0.98)))
+
+
+def targets(label: str, front: Audio, back: Audio, back_label: str | None) -> NDArray[np.float32]:
+    """What sounds in each frame, [PIECE_FRAMES, len(LEARNED)]"""
+    target = np.zeros((PIECE_FRAMES, len(LEARNED)), np.float32)
+    for name, mine, other in ((label, front, back), (back_label, back, front)):
+        if name is None:
+            continue
+        power = cells(mine).reshape(PIECE_FRAMES, CELLS)
+        loud = power > power.max() * 10 ** (ACTIVE_DB / 10)
+        over = power.max(1) > cells(other).reshape(PIECE_FRAMES, CELLS).mean(1) * 10 ** (AUDIBLE_DB / 10)
+        some, clear = loud.any(1), (loud.sum(1) >= LEAST_CELLS) & over
+        column = LEARNED.index("speech") if name == "speech_meeting" else None
+        column = LEARNED.index(name) if name in LEARNED else column
+        if column is not None:
+            near = np.convolve(some, np.ones(3), "same") > 0  # decay and reverberation: not asked for
+            target[near, column] = np.where(clear[near], 1.0, UNKNOWN)
+        if name in VOICE_LIKE:
+            target[some, LEARNED.index("speech")] = UNKNOWN
+        if name in ("x_ringtone", "x_drum", "x_instrument"):
+            target[some, LEARNED.index("music")] = UNKNOWN
+    return target

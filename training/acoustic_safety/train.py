@@ -1,218 +1,190 @@
-"""Train the embedded acoustic classifier: `python -m training.acoustic_safety.train`.
+"""Train the acoustic head: `python -m training.acoustic_safety.train DATA/sounds --packages FOLDER --yamnet FILE`.
 
-Renders the scenes once (temporary folder), trains on augmented spectrograms, chooses each event's threshold and span
-rule on held-out scenes, folds the threshold into the output bias and writes
-`model_repository/acoustic_safety/1/network.safetensors`. Runs on CPU or GPU; interrupted, it resumes from its last
-checkpoint. Fixed seeds: a step draws from its own generator.
+Makes scenes, runs the two frozen networks on them once, trains a head for each fold and one on all, chooses thresholds
+on what each fold's head has not heard, and writes the weights with the thresholds folded into the biases. It resumes:
+what lies in the work folder is not made again. `training.acoustic_safety.evaluate` reads the same folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH
-from aircheck.inference.acoustic_safety.events import EVENTS
-from aircheck.inference.acoustic_safety.network import AcousticNetwork
-from training.acoustic_safety.augment import augment, with_silence
-from training.acoustic_safety.data import Cache, DataOptions, render
-from training.acoustic_safety.rules import Choice, choose_rules, logit
+from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, multiplied_out
+from aircheck.inference.acoustic_safety.events import SAFETY_EVENTS
+from aircheck.inference.acoustic_safety.features import Features, WhisperFeatures
+from aircheck.inference.acoustic_safety.head import LEARNED, AcousticHead
+from aircheck.inference.acoustic_safety.yamnet import YamnetTrunk
+from training.acoustic_safety.cache import Cached
+from training.acoustic_safety.clips import FOLDS, Audio, Clip, decode, digest, read_manifest
+from training.acoustic_safety.fit import TrainingSet, fit
+from training.acoustic_safety.folds import ALL, choose_context_threshold, choose_threshold
+from training.acoustic_safety.packages import read_packages
+from training.acoustic_safety.recordings import Recordings
+from training.acoustic_safety.scenes import SYNTHETIC_KINDS, Pool, Scene, make_scene
+from training.acoustic_safety.sounds import EVENTS
+from training.acoustic_safety.yamnet_weights import read_yamnet
 
-VERSION = "2"
-# What is rare, short and dangerous counts more in the loss than what fills most frames; in the order of EVENTS.
-EVENT_WEIGHTS = (2.5, 2.5, 1.5, 1.2, 2.0, 0.5, 0.5, 0.3)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """One rise and fall of the learning rate."""
-
-    steps: int = 1800
-    batch: int = 16
-    peak_learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    warm_up: float = 0.08  # of the steps
-    average_decay: float = 0.995
-    seed: int = 1
-    validation_shards: int = 1
-    report_every: int = 50
-    save_every: int = 200
-
-
-class Trainer:
-    """State of a training, and how it is saved: network, its running average and the optimiser's moments."""
-
-    def __init__(self, options: TrainOptions, device: torch.device) -> None:
-        torch.manual_seed(options.seed)
-        self.device, self.step = device, 0
-        self._weights = torch.tensor(EVENT_WEIGHTS, device=device)
-        self.network = AcousticNetwork().to(device)
-        self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(options.average_decay), use_buffers=True
-        )
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=options.peak_learning_rate, weight_decay=options.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, options.peak_learning_rate, options.steps, pct_start=options.warm_up
-        )
-
-    def advance(self, power: Tensor, labels: Tensor) -> float:
-        """One optimiser step; returns the loss."""
-        self.network.train()
-        half = self.device.type == "cuda"  # CPUs without bf16 units are many times slower with it
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            logits = self.network.classify(power)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels, weight=self._weights)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
-        self.optimiser.step()
-        self.schedule.step()
-        self.average.update_parameters(self.network)
-        self.step += 1
-        return float(loss.detach())
-
-    def _names(self) -> list[str]:
-        return [name for name, _ in self.network.named_parameters()]
-
-    @property
-    def averaged(self) -> AcousticNetwork:
-        network = self.average.module
-        assert isinstance(network, AcousticNetwork)
-        return network
-
-    def save(self, path: Path) -> None:
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for name, state in zip(self._names(), self.optimiser.state_dict()["state"].values(), strict=True):
-            tensors |= {f"optimiser.{name}.{key}": value for key, value in state.items()}
-        partial = path.with_suffix(".part")
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, partial, {"step": str(self.step)})
-        partial.rename(path)
-
-    def resume(self, path: Path) -> None:
-        tensors = load_file(path, device=str(self.device))
-        with safe_open(path, framework="pt") as file:
-            self.step = int(file.metadata()["step"])
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-        self.network.load_state_dict(part("network."))
-        self.average.load_state_dict(part("average."))
-        moments = part("optimiser.")
-        state = self.optimiser.state_dict()
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        state["state"] = {i: {k: moments[f"{name}.{k}"] for k in keys} for i, name in enumerate(self._names())}
-        self.optimiser.load_state_dict(state)
-        self.schedule.last_epoch = self.step - 1
-        self.schedule._step_count = self.step
-        self.schedule.step()
-
-
-def _batch(cache: Cache, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    power = torch.from_numpy(cache.power[rows]).to(device).float()
-    return torch.pow(10.0, power), torch.from_numpy(cache.labels[rows]).to(device).float()
-
-
-@torch.inference_mode()
-def predict(
-    network: AcousticNetwork, cache: Cache, rows: np.ndarray, device: torch.device
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and labels of scenes as rendered, shape = (rows, frames, events) each."""
-    network.eval()
-    chances, truths = [], []
-    for first in range(0, len(rows), 64):
-        power, labels = _batch(cache, rows[first : first + 64], device)
-        chances.append(torch.sigmoid(network.classify(power)).cpu().numpy())
-        truths.append(with_silence(power, labels).cpu().numpy())
-    return np.concatenate(chances), np.concatenate(truths)
-
-
-def export(network: AcousticNetwork, choices: Mapping[str, Choice], recipe: str, path: Path) -> None:
-    """Write fp16 weights with each event's threshold moved to 0.5 by its bias, and the span rules beside them."""
-    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    shift = torch.tensor([logit(choice.threshold) for choice in choices.values()], dtype=torch.float32)
-    state["head.bias"] = state["head.bias"] - shift
-    state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
-    metadata = {
-        "events": json.dumps(EVENTS),
-        "version": VERSION,
-        "recipe": recipe,
-        "data": "trained on synthetic sounds only",
-        "thresholds": json.dumps({event: choice.threshold for event, choice in choices.items()}),
-        "span_rules": json.dumps({event: choice.rule() for event, choice in choices.items()}),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path, metadata)
-    path.chmod(0o644)  # the server may run as another user
-    print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)", flush=True)
-
-
-def train(trainer: Trainer, cache: Cache, rows: int, options: TrainOptions, checkpoint: Path) -> None:
-    """Train on the first `rows` scenes until the last step, from the checkpoint if there is one."""
-    if checkpoint.exists():
-        trainer.resume(checkpoint)
-        print(f"resumed at step {trainer.step}", flush=True)
-    begun, losses = time.monotonic(), []
-    while trainer.step < options.steps:
-        rng = np.random.default_rng([options.seed, trainer.step])
-        picked = np.sort(rng.choice(rows, options.batch, replace=False))
-        power, labels = augment(*_batch(cache, picked, trainer.device), rng)
-        losses.append(trainer.advance(power, with_silence(power, labels)))
-        if trainer.step % options.report_every == 0:
-            pace_s = (time.monotonic() - begun) / len(losses)
-            recent = np.mean(losses[-options.report_every :])
-            left_s = (options.steps - trainer.step) * pace_s
-            print(f"step {trainer.step}/{options.steps}  loss {recent:.4f}  {left_s:.0f} s left", flush=True)
-        if trainer.step % options.save_every == 0 or trainer.step == options.steps:
-            trainer.save(checkpoint)
+VERSION = "3"
+WORK = Path("out/acoustic_safety")
+SCENES = 6_000
+SYNTHETIC_SCENES = 480
+VOICES = ("speech", "x_shout", "x_voice")
+MOST_VOICES = 240
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path(tempfile.gettempdir()) / "aircheck-acoustic",
-        help="rendered scenes and the checkpoint; delete it to begin anew (default: %(default)s)",
-    )
-    parser.add_argument("--out", type=Path, default=WEIGHTS_PATH, help="weights to write (default: the server's)")
-    parser.add_argument("--shards", type=int, default=DataOptions.shards, help="of 500 scenes each (%(default)s)")
-    parser.add_argument("--steps", type=int, default=TrainOptions.steps, help="of 16 scenes each (%(default)s)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; one is faster than two on a shared machine")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render scenes")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    device = torch.device(arguments.device)
-    options, data = TrainOptions(steps=arguments.steps), DataOptions(shards=arguments.shards)
-    render(arguments.work / "data", data, arguments.workers)
-    cache = Cache.open(arguments.work / "data", data)
-    training_rows = len(cache) - options.validation_shards * data.scenes_per_shard
-    print(f"{training_rows} scenes to train on, {len(cache) - training_rows} to choose thresholds on", flush=True)
+    parser.add_argument("sounds", type=Path, help="folder with labelled recordings and manifest.jsonl")
+    parser.add_argument("--packages", type=Path, required=True, help="folder with the unpacked `packages.PACKAGES`")
+    parser.add_argument("--yamnet", type=Path, required=True, help="yamnet.tflite")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of what is computed on the way")
+    parser.add_argument("--scenes", type=int, default=SCENES)
+    parser.add_argument("--output", type=Path, default=WEIGHTS_PATH)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
 
-    trainer = Trainer(options, device)
-    train(trainer, cache, training_rows, options, arguments.work / f"steps-{options.steps}.safetensors")
-    held_out = np.arange(training_rows, len(cache))
-    chances, truths = predict(trainer.averaged, cache, held_out, device)
-    choices = choose_rules(chances, truths, [cache.spans[row] for row in held_out])
-    recipe = f"training.acoustic_safety.train --shards {data.shards} --steps {options.steps}, seed {options.seed}"
-    export(trainer.averaged, choices, recipe, arguments.out)
+    trunk, rows, biases = read_yamnet(options.yamnet)
+    features = load_features(trunk)
+    clips = [clip for clip in [*read_manifest(options.sounds), *read_packages(options.packages)] if clip.fold >= 0]
+    scenes, targets, folds = scene_features(options.work, features, clips, options.scenes)
+    heard = recordings(options.work, features, options.sounds, options.packages)
+    plain = [part for part in heard if part.name != "voices"]  # these are in the scenes
+    as_they_are = [item for part in plain for item in part.items()]
+    synthetic = synthetic_features(options.work, features, clips)
+    data = TrainingSet.of(scenes, targets, folds, output_layer(rows, biases), as_they_are, synthetic)
+    heads = {fold: fit(data, fold if fold != ALL else None) for fold in (ALL, *range(FOLDS))}
+    held_out = [
+        scored for part in heard for scored, clip in zip(part.score(heads), part.clips, strict=True) if clip.fold != ALL
+    ]
+    thresholds = {event: choose_threshold(held_out, event) for event in SAFETY_EVENTS}
+    thresholds |= context_thresholds(scenes, targets, folds, heads)
+    print(json.dumps(thresholds, indent=1))
+    for head in heads.values():
+        with_thresholds(head, thresholds)
+    for fold, head in heads.items():
+        save_head(head, options.work / f"head_{fold}.safetensors")
+    save_weights(options.output, heads[ALL], trunk)
+
+
+def load_features(trunk: dict[str, Tensor]) -> Features:
+    """The two frozen networks, as the server runs them on a CPU."""
+    yamnet = YamnetTrunk()
+    yamnet.load_state_dict(multiplied_out(trunk))
+    return Features(WhisperFeatures.load(), yamnet).eval().requires_grad_(False)
+
+
+def output_layer(rows: Tensor, biases: Tensor) -> nn.Linear:
+    layer = nn.Linear(rows.shape[1], rows.shape[0])
+    layer.load_state_dict({"weight": rows, "bias": biases})
+    return layer.requires_grad_(False)
+
+
+def scene_features(work: Path, features: Features, clips: Sequence[Clip], count: int) -> tuple[Cached, Tensor, Tensor]:
+    """Features, targets and folds of `count` scenes; from the work folder, if they are there."""
+    path = work / f"scenes_{count}.safetensors"
+    if not path.is_file():
+        pools = [pool_of([clip for clip in clips if clip.fold == fold]) for fold in range(FOLDS)]
+        made: list[Scene] = []
+
+        def audios() -> Iterator[Audio]:
+            rng = np.random.default_rng(0)
+            for _ in range(count):
+                fold = int(rng.integers(FOLDS))
+                made.append(make_scene(rng, pools[fold], fold))
+                yield made[-1].audio
+                object.__setattr__(made[-1], "audio", None)
+
+        cached = Cached.of(features, audios(), count, "scenes")
+        targets = torch.from_numpy(np.stack([scene.target for scene in made]))
+        cached.save(path, targets=targets, folds=torch.tensor([scene.fold for scene in made]))
+    cached, others = Cached.load(path)
+    return cached, others["targets"], others["folds"]
+
+
+def synthetic_features(work: Path, features: Features, clips: Sequence[Clip]) -> tuple[Cached, Tensor]:
+    """Features and targets of synthesised events, alone and under spoken prompts; from the work folder, if there."""
+    path = work / f"synthetic_{SYNTHETIC_SCENES}.safetensors"
+    if not path.is_file():
+        prompts = [clip for clip in clips if clip.label == "speech"]
+        pool = Pool({"speech": pool_of(prompts).clips["speech"]}, EVENTS)
+        rng = np.random.default_rng(1)
+        made = [make_scene(rng, pool, -1, SYNTHETIC_KINDS) for _ in range(SYNTHETIC_SCENES)]
+        cached = Cached.of(features, (scene.audio for scene in made), len(made), "synthetic")
+        cached.save(path, targets=torch.from_numpy(np.stack([scene.target for scene in made])))
+    cached, others = Cached.load(path)
+    return cached, others["targets"]
+
+
+def pool_of(clips: Sequence[Clip]) -> Pool:
+    audios: dict[str, list[Audio]] = {}
+    for clip in clips:
+        audio = decode(clip.path)
+        if len(audio) and (peak := np.abs(audio).max()) > 1e-3:
+            audios.setdefault(clip.label, []).append(audio / peak)
+    return Pool(audios, EVENTS)
+
+
+def recordings(work: Path, features: Features, sounds: Path, packages: Path) -> list[Recordings]:
+    """The labelled recordings, more music, and more voices."""
+    more = read_packages(packages)
+    music = [clip for clip in more if clip.label == "music"]
+    voices = sorted((clip for clip in more if clip.label in VOICES), key=lambda clip: digest(clip.path.name))
+    return [
+        Recordings.of("recordings", read_manifest(sounds), work, features),
+        Recordings.of("music", music, work, features),
+        Recordings.of("voices", voices[:MOST_VOICES], work, features),
+    ]
+
+
+def context_thresholds(
+    scenes: Cached, targets: Tensor, folds: Tensor, heads: Mapping[int, AcousticHead]
+) -> dict[str, float]:
+    """Those of speech and music, on each fold's scenes by the head that has not heard them."""
+    rows = {fold: torch.nonzero(folds == fold)[:, 0] for fold in range(FOLDS)}
+    chances = torch.cat(
+        [Cached(scenes.whisper[mine], scenes.yamnet[mine]).probabilities(heads[fold]) for fold, mine in rows.items()]
+    ).numpy()
+    truth = targets[torch.cat(list(rows.values()))].numpy()
+    columns = {event: LEARNED.index(event) for event in LEARNED if event not in SAFETY_EVENTS}
+    return {event: choose_context_threshold(chances[..., n], truth[..., n]) for event, n in columns.items()}
+
+
+def with_thresholds(head: AcousticHead, thresholds: dict[str, float]) -> None:
+    """Shift the biases so that each threshold becomes 0.5."""
+    with torch.no_grad():
+        for event, threshold in thresholds.items():
+            head.output.bias[LEARNED.index(event)] -= float(np.log(threshold / (1 - threshold)))
+
+
+def save_head(head: AcousticHead, path: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()}, path)
+
+
+def load_head(path: Path) -> AcousticHead:
+    head = AcousticHead()
+    head.load_state_dict(load_file(path))
+    return head.eval().requires_grad_(False)
+
+
+def save_weights(path: Path, head: AcousticHead, trunk: dict[str, Tensor]) -> None:
+    """The head in fp16 and YAMNet's trunk in its 8 bits, in one file."""
+    tensors = {f"head.{name}": tensor.half().contiguous() for name, tensor in head.state_dict().items()}
+    tensors |= {f"yamnet.{name}": tensor for name, tensor in trunk.items()}
+    metadata = {
+        "version": VERSION,
+        "events": json.dumps(LEARNED),
+        "recipe": "python -m training.acoustic_safety.train",
+        "yamnet": "YAMNet (Google, Apache-2.0), the weights of the published yamnet.tflite, unchanged, renamed",
+    }
+    save_file(tensors, path, metadata)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class SpanRule:
     offset: float = 0.3  # and reaches as far as its neighbours stay this probable
     merge_gap_s: float = 0.3  # two spans closer than this are one
     least_s: float = 0.0  # shorter spans are dropped
+    edge: float = 0.0  # frames at either end below this share of the run's highest are cut off
 
 
 def _runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -27,9 +28,19 @@ def _runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
+def _trimmed(probabilities: NDArray[np.floating], first: int, last: int, edge: float) -> tuple[int, int]:
+    """The run from its first frame to its last that reaches `edge` of its highest."""
+    high = np.flatnonzero(probabilities[first:last] >= edge * probabilities[first:last].max())
+    return first + int(high[0]), first + int(high[-1]) + 1
+
+
 def frame_ranges(probabilities: NDArray[np.floating], frame_s: float, rule: SpanRule) -> list[tuple[int, int]]:
     """Half-open frame ranges of one event, in order, from its probabilities, shape = (frames,)."""
-    runs = [(a, b) for a, b in _runs(probabilities >= rule.offset) if probabilities[a:b].max() >= rule.onset]
+    runs = [
+        _trimmed(probabilities, a, b, rule.edge)
+        for a, b in _runs(probabilities >= rule.offset)
+        if probabilities[a:b].max() >= rule.onset
+    ]
     merged: list[tuple[int, int]] = []
     for first, last in runs:
         if merged and (first - merged[-1][1]) * frame_s < rule.merge_gap_s:

@@ -25,6 +25,11 @@ def test_a_span_begins_and_ends_where_hysteresis_says() -> None:
     assert np.isclose(span.score, 0.9)
 
 
+def test_the_edges_of_a_bang_are_cut_where_they_fall_below_a_share_of_its_height() -> None:
+    (span,) = spans_of([0.4, 0.6, 0.9, 0.3, 0.8, 0.4], SpanRule(onset=0.5, offset=0.3, edge=0.75))
+    assert (span.start_s, span.end_s) == (0.2, 0.5)  # the dip inside stays
+
+
 def test_nothing_below_the_onset_is_a_span() -> None:
     assert spans_of([0.49] * 20, SpanRule(onset=0.5, offset=0.1)) == ()
 
