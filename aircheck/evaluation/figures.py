@@ -5,6 +5,7 @@ A figure's name is `by=part`, `target` and `figure`, joined with dots where they
 
     recall, false_positive_rate, precision   at the pack's first level of the target
     false_alarms    of items known to be harmless in some target: those found in such a one
+    *_beside_profanity   the same as if profanity were no target: swear words are found by a list, not by the classifier
     flagged         of all items: those for which the pack asks for more than `allow`
     *_group_gap     the same sentence about different groups: the highest less the lowest share of a group
     score_group_gap the largest mean shift of a score that a group's name causes within a sentence
@@ -24,6 +25,7 @@ from aircheck.evaluation.public_data import TALK
 from aircheck.evaluation.statistics import Figure
 from aircheck.evaluation.table import Table
 
+PROFANITY = "profanity"
 MIN_ITEMS = 30  # a slice of fewer is shown as counts, not as percentages
 _MIN_GROUP = 10  # items of a group that its share must rest on to be compared
 _Statistic = Callable[[np.ndarray, np.ndarray], Figure]
@@ -140,6 +142,10 @@ def _of_items(table: Table, index: pd.Index, by: str = "", part: str = "") -> It
             "false_alarms": ((found & harmless).any(axis=1) & has_harmless, has_harmless),
             "flagged": (table.flagged.loc[index].any(axis=1), pd.Series(True, index)),
         }
+        if truth[PROFANITY].notna().any():
+            others = truth.drop(columns=PROFANITY)
+            calm = others.eq(0).any(axis=1) & ~others.eq(1).any(axis=1)
+            hits["false_alarms_beside_profanity"] = ((found & others.eq(0)).any(axis=1) & calm, calm)
         for name, (hit, of) in hits.items():
             yield _Row(name, statistics.share(int(hit.sum()), int(of.sum())), by=by, part=part)
     if "words" in items:
@@ -164,7 +170,7 @@ def _of_talk(table: Table) -> Iterator[_Row]:
     if TALK not in table.items:
         return
     talk = table.items[table.items[TALK].notna()]
-    others = [target for target in TARGETS if target != "profanity"]
+    others = [target for target in TARGETS if target != PROFANITY]
 
     def rate(hits: pd.DataFrame, index: pd.Index) -> Figure:
         hours = talk.loc[index, "duration_s"].sum() / 3600

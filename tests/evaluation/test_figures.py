@@ -34,6 +34,18 @@ def test_only_items_whose_truth_is_known_count():
     assert "sexual.recall" not in got.index
 
 
+def test_a_swear_word_is_no_false_alarm_beside_profanity():
+    pairs = [
+        line("listed", {"hate": False, "profanity": False}, {"hate": 0.1, "profanity": 0.9}),
+        line("swearing", {"hate": False, "profanity": True}, {"hate": 0.1, "profanity": 0.9}),
+        line("flagged", {"hate": False, "profanity": True}, {"hate": 0.9, "profanity": 0.9}),
+        line("unknown", {"profanity": False}, {"hate": 0.9, "profanity": 0.1}),
+    ]
+    got = found(pairs)
+    assert got.loc["false_alarms_beside_profanity", ["hits", "of"]].tolist() == [1, 3]
+    assert got.loc["false_alarms", ["hits", "of"]].tolist() == [1, 2]
+
+
 def test_a_share_of_all_still_has_an_interval():
     got = found([line(str(n), {"hate": True}, {"hate": 0.9}) for n in range(20)])
     share = got.loc["hate.recall"]
