@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 import torch
 import yaml
 
+from aircheck.inference.text_safety.encoder import FEATURES
 from aircheck.inference.text_safety.head import TextHead
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
 from training.text_safety.calibrate import BY_WORDS, CONFIDENT, FLAGGED_PER_HOUR, REVIEW, calibrate
-from training.text_safety.fit import CELL, Table
+from training.text_safety.fit import COMMENTS, COMMENTS_CELL, Conventions, Table
 from training.text_safety.lines import (
     DATA,
     GROUPS_EACH,
@@ -22,7 +24,9 @@ from training.text_safety.lines import (
     read_test,
     read_train,
 )
-from training.text_safety.sources import MAX_LINES, Example, capped, own_lines
+from training.text_safety.sources import MAX_LINES, OWN, Example, capped, own_lines
+from training.text_safety.train import LANGUAGES
+from training.text_safety.variants import amid_talk, misspelt, variants
 
 TRAIN, TEST = read_train(), read_test()
 
@@ -104,6 +108,55 @@ def test_every_group_is_spoken_of_as_often_as_any_other() -> None:
         assert abs(len(told) - each) <= 2, plural
 
 
+def test_every_covered_language_has_lines_of_ours_of_every_sort() -> None:
+    counts = Counter((line.language, line.category, line.kind) for line in TRAIN)
+    for language in LANGUAGES:
+        assert counts[language, "hate", "harmful"] >= 100, language
+        assert counts[language, "hate", "hard_negative"] >= 100, language
+        assert counts[language, "harassment", "harmful"] >= 5, language
+        assert counts[language, "violence_threat", "harmful"] >= 5, language
+    assert not any(mark in line.text for line in TRAIN for mark in "{}")
+
+
+def test_variants_keep_what_is_known_of_a_line() -> None:
+    made = variants(TRAIN)
+    assert made == variants(TRAIN)
+    assert len(made) >= 0.3 * len(TRAIN)
+    known = {(line.source, line.kind, line.labels, line.language) for line in TRAIN}
+    assert {(line.source, line.kind, line.labels, line.language) for line in made} <= known
+    assert not {line.text for line in made} & {line.text for line in TEST}
+
+
+def test_a_misspelt_line_differs_in_a_word_or_two() -> None:
+    text = "somebody should paint the garden fence"
+    made = {misspelt(text, random.Random(seed)) for seed in range(60)}
+    assert len(made) >= 20
+    for other in made:
+        assert len(set(text.split()) - set(other.split())) <= 2
+    assert "somebody should paint thegarden fence" not in made  # only longer words are changed
+
+
+def test_a_line_amid_talk_stands_whole_among_other_words() -> None:
+    plain = ["the bus is late today", "we had soup for lunch", "it rained all morning"]
+    for seed in range(20):
+        made = amid_talk("i will find you", plain, random.Random(seed))
+        assert "i will find you" in made
+        assert sorted(made.split()) == sorted(" ".join([*plain, "i will find you"]).split())
+
+
+def test_what_is_peculiar_to_a_source_touches_no_other() -> None:
+    torch.manual_seed(0)
+    conventions = Conventions()
+    torch.nn.init.normal_(conventions.terms.weight)
+    inputs = torch.randn(3, FEATURES)
+    terms = conventions(inputs, torch.tensor([-1, COMMENTS.index("edos"), COMMENTS.index("toxigen")]))
+    assert OWN not in COMMENTS
+    assert (terms[0] == 0).all()
+    alone = conventions(inputs[1:2], torch.tensor([COMMENTS.index("edos")]))
+    assert torch.allclose(terms[1], alone[0], atol=1e-5)
+    assert not torch.allclose(terms[1], terms[2])
+
+
 def test_our_harmful_lines_teach_nothing_about_related_categories() -> None:
     examples = own_lines()
     threats = [item for item in examples if item.labels.get(Category.VIOLENCE_THREAT)]
@@ -124,7 +177,7 @@ def test_no_source_outweighs_the_others() -> None:
     table = Table.of(kept, torch.zeros(len(kept), 1))
     weights = table.weights()[:, 0]
     rare = weights[-1] / weights[table.targets[:, 0] == 1][0]  # a line of the small source beside one of the large
-    assert float(rare) == pytest.approx(2000 / CELL)
+    assert float(rare) == pytest.approx(2000 / COMMENTS_CELL)
     assert (table.weights()[:, 1:] == 0).all()
 
 
@@ -137,6 +190,17 @@ def test_calibration_lets_ordinary_talk_reach_review_seldom_and_confidence_never
     counted = [category not in BY_WORDS for category in Category]
     flagged = (scores[:, counted] >= REVIEW).any(axis=1).sum()
     assert 0.5 * FLAGGED_PER_HOUR * 20 <= flagged <= FLAGGED_PER_HOUR * 20
+    assert scores.max() < CONFIDENT
+
+
+def test_calibration_lets_a_novel_reach_review_more_often_in_threats_and_confidence_never() -> None:
+    rng = np.random.default_rng(0)
+    fiction = rng.normal(0, 1, (420, len(Category))).astype(np.float32)  # 3.5 hours
+    head = TextHead()
+    calibrate(head, np.full((2400, len(Category)), -9.0), fiction, np.full((9, len(Category)), -9.0))
+    scores = torch.sigmoid(torch.from_numpy(fiction) * head.slope + head.offset).numpy()
+    reached = dict(zip(Category, (scores >= REVIEW).sum(axis=0), strict=True))
+    assert (reached[Category.VIOLENCE_THREAT], reached[Category.HATE]) == (7, 3)
     assert scores.max() < CONFIDENT
 
 

@@ -27,6 +27,9 @@ EXPANSIONS = 22  # lines drawn from each template of a category
 BENIGN_EXPANSIONS = 30  # lines drawn from each template of benign.yaml
 GROUPS_EACH = 11  # groups that each sentence of groups.yaml is made about
 QUOTED_EACH = 24  # harmful ones in each sentence of condemnation
+ACTS_EACH = 4  # frames that each act of acts.yaml is put into
+TRANSLATED_EACH = 5  # groups that each sentence of languages.yaml is made about, and lines that it quotes
+PAIRED = 4  # others that each insult or threat of languages.yaml is joined with
 OTHERS_EACH = 8  # things, or people without a protected characteristic, in each harsh sentence
 FRAMED = 64  # hard negatives made for each category by framing its harmful lines
 
@@ -53,6 +56,7 @@ class Line:
     category: str
     labels: frozenset[Category] = frozenset()
     source: str = ""
+    language: str = "en"
 
     @property
     def text(self) -> str:
@@ -79,7 +83,10 @@ def read_train(data: Path = DATA) -> list[Line]:
     made += [_line(text, "benign", "benign", path) for text in benign["lines"]]
     for text, template in _expand_all(benign["templates"], benign["slots"], BENIGN_EXPANSIONS, "benign"):
         made.append(replace(_line(text, "benign", "benign", path), source=template))
-    return _unique(made + _questions(data / "train" / "questions.yaml") + _about_groups(data / "train" / "groups.yaml"))
+    made += _questions(data / "train" / "questions.yaml")
+    made += _acts(data / "train" / "acts.yaml")
+    made += _about_groups(data / "train" / "groups.yaml")
+    return _unique(made + _in_other_languages(data / "train" / "languages.yaml"))
 
 
 def read_test(data: Path = DATA) -> list[Line]:
@@ -91,6 +98,7 @@ def read_test(data: Path = DATA) -> list[Line]:
         for kind in ("harmful", "hard_negative"):
             for text in content[kind] + content[f"split_{kind}"]:
                 made.append(_line(text, kind, category.value, path))
+    made += _questions(data / "test" / "questions.yaml")
     path = data / "test" / "benign.yaml"
     made += [_line(text, "benign", "benign", path) for text in _read(path)["lines"]]
     return made
@@ -105,6 +113,54 @@ def _questions(path: Path) -> list[Line]:
         for kind in ("harmful", "hard_negative")
         for text in lines[kind]
     ]
+
+
+def _acts(path: Path) -> list[Line]:
+    """Requests about acts, harmful ones and others that share their words; each in ACTS_EACH of the frames."""
+    content = _read(path)
+    rng = random.Random("acts")
+    frames = content.pop("frames")
+    return [
+        replace(_line(frame.replace("{act}", act), kind, category, path), source=act)
+        for category, acts in content.items()
+        for kind in ("harmful", "hard_negative")
+        for act in acts[kind]
+        for frame in rng.sample(frames, ACTS_EACH)
+    ]
+
+
+def _in_other_languages(path: Path) -> list[Line]:
+    """Lines of several languages: sentences about groups, insults, threats, and plain talk."""
+    made: list[Line] = []
+    for language, content in _read(path).items():
+        rng = random.Random(f"languages/{language}")
+        hate = [
+            replace(_line(text, "harmful", Category.HATE.value, path), source=template, language=language)
+            for template in content["hate"]
+            for text in _about(template, content["groups"], rng)
+        ]
+        made += hate
+        for template in content["harmless"]:
+            texts = _about(template, content["groups"], rng)
+            if "{core}" in template:
+                texts = [template.replace("{core}", core.text) for core in rng.sample(hate, TRANSLATED_EACH)]
+            made += [
+                replace(_line(text, "hard_negative", Category.HATE.value, path), source=template, language=language)
+                for text in texts
+            ]
+        for category in (Category.HARASSMENT, Category.VIOLENCE_THREAT):
+            lines = content[category.value]
+            pairs = [f"{line}, {other}" for line in lines for other in rng.sample(lines, PAIRED) if other != line]
+            made += [replace(_line(text, "harmful", category.value, path), language=language) for text in lines + pairs]
+    return made
+
+
+def _about(template: str, groups: Sequence[str], rng: random.Random) -> list[str]:
+    """The template with TRANSLATED_EACH of the groups, or as it stands where it speaks of none."""
+    if "{group}" not in template and "{of}" not in template:
+        return [template]
+    forms = [group.split("/") for group in rng.sample(groups, TRANSLATED_EACH)]
+    return [template.replace("{group}", form[0]).replace("{of}", form[-1]) for form in forms]
 
 
 def _about_groups(path: Path) -> list[Line]:

@@ -19,6 +19,7 @@ from aircheck.inference.text_safety.sentences import sentences
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment
 from training.text_safety.lines import read_train
+from training.text_safety.variants import variants
 
 Use = Literal["train", "measure"]
 
@@ -45,7 +46,7 @@ RELATED: Mapping[Category, tuple[Category, ...]] = {
 
 OWN = "own"
 
-IN_FICTION = frozenset({Category.HATE, Category.HARASSMENT, Category.VIOLENCE_THREAT})
+IN_FICTION = frozenset({Category.HATE, Category.HARASSMENT, Category.VIOLENCE_THREAT, Category.SEXUAL})
 
 _SWEARING = re.compile(r"\b(fuck\w*|shit\w*|goddamn|assholes?)\b")
 
@@ -77,7 +78,7 @@ class Window:
 
     @property
     def unknown(self) -> frozenset[Category]:
-        """Categories in which it may well be harmful: in a novel, people threaten and insult each other."""
+        """Categories in which it may well be harmful: in a novel, people threaten, insult and desire each other."""
         return IN_FICTION if self.source.startswith("audiobook") else frozenset()
 
 
@@ -111,14 +112,15 @@ def talk(folder: Path, use: Use) -> list[Window]:
 
 
 def own_lines() -> list[Example]:
-    """This project's own lines for training."""
+    """This project's own lines for training, and their variants."""
     made = []
-    for line in read_train():
+    lines = read_train()
+    for line in [*lines, *variants(lines)]:
         unknown = {other for label in line.labels for other in RELATED[label]} - line.labels
         if line.category != Category.PROFANITY and _SWEARING.search(line.text):
             unknown.add(Category.PROFANITY)
         labels = {category: category in line.labels for category in Category if category not in unknown}
-        made.append(Example(line.text, labels, OWN, line.source, line.kind))
+        made.append(Example(line.text, labels, OWN, line.source, line.kind, line.language))
     return made
 
 

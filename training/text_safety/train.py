@@ -26,11 +26,11 @@ from training.text_safety.sources import Example, Window, capped, own_lines, pub
 from training.text_safety.vectors import Vectors
 
 NAME = "aircheck-use-text"
-VERSION = "3"
+VERSION = "4"
 CACHE = Path.home() / ".cache" / "aircheck" / "text_safety"
 FOLDS = 3
 
-LANGUAGES = ("en", "es", "fr", "it", "nl", "pt", "zh")
+LANGUAGES = ("en", "de", "es", "fr", "it", "nl", "pl", "pt", "zh")
 """Those in which the head was measured and its AUC is at least 0.70; `training.text_safety.evaluate` measures them."""
 
 

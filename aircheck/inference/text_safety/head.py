@@ -57,9 +57,13 @@ class TextHead(nn.Module):
             nn.Linear(HIDDEN, len(Category)),
         )
 
+    def scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        """What the network reads, shape [texts, FEATURES]."""
+        return (vectors - self.mean) / self.scale
+
     def raw(self, vectors: torch.Tensor) -> torch.Tensor:
         """Uncalibrated logits, shape [texts, categories]."""
-        logits: torch.Tensor = self.network((vectors - self.mean) / self.scale)
+        logits: torch.Tensor = self.network(self.scaled(vectors))
         return logits
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:

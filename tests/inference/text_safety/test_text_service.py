@@ -135,7 +135,8 @@ def test_words_beyond_128_are_scored(embedded: EmbeddedTextClassifier) -> None:
         for text in (calm, f"{calm} {THREAT}", f"{calm}. {THREAT}")
     )
     assert punctuated >= 0.5
-    assert unpunctuated > 10 * harmless
+    assert unpunctuated >= 0.4
+    assert harmless < 0.05
 
 
 def transcript(**changes: object) -> dict[str, object]:
