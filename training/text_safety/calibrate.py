@@ -29,8 +29,11 @@ FLAGGED_PER_HOUR = 0.7
 """Windows of talk with any category at REVIEW. Below the bound of 1, for talk of other kinds is flagged more often."""
 
 REVIEW, CONFIDENT = 0.5, 0.85
-MARGIN = 2.0
-"""Of the logits of REVIEW and CONFIDENT, at least; in units of the head's own logits."""
+MARGIN, THREATS_MARGIN = 2.0, 1.5
+"""How far the logit of CONFIDENT lies above all talk; in units of the head's own logits.
+
+Less in threats, where a novel may reach CONFIDENT too: plain ones are to be blocked.
+"""
 
 FICTION_PER_HOUR, THREATS_IN_FICTION_PER_HOUR = 1.0, 2.0
 """Windows of a novel at REVIEW in a category that people in novels are guilty of; packs bear more in audiobooks.
@@ -97,7 +100,13 @@ def calibrate(head: TextHead, talk: np.ndarray, fiction: np.ndarray, hard: np.nd
         hard: logits of harmless lines that resemble harm, each in the category that it resembles and NaN elsewhere.
     """
     review = review_logits(talk)
-    place(head, review, np.maximum(talk.max(axis=0), review) + MARGIN, fiction, hard)
+    place(head, review, np.maximum(talk.max(axis=0), review) + margins(), fiction, hard)
+
+
+def margins() -> np.ndarray:
+    """Of each category, float32 [categories]."""
+    threats = [category is Category.VIOLENCE_THREAT for category in Category]
+    return np.where(threats, THREATS_MARGIN, MARGIN).astype(np.float32)
 
 
 def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np.ndarray, hard: np.ndarray) -> None:
@@ -109,7 +118,8 @@ def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np
         rank = int(rate * hours(len(fiction)))
         review[column] = max(review[column], ranked[rank - 1 : rank + 1, column].mean())
     review = np.maximum(review, np.nanquantile(hard, 1 - HARD_NEGATIVES_FLAGGED, axis=0))
-    confident = np.maximum(confident, np.maximum(review, ranked[0]) + MARGIN / 2)
+    told = np.where([category is Category.VIOLENCE_THREAT for category in Category], review, ranked[0])
+    confident = np.maximum(confident, np.maximum(review, told) + margins() / 2)
     slope = math.log(CONFIDENT / (1 - CONFIDENT)) / (confident - review)
     head.slope.copy_(torch.from_numpy(slope))
     head.offset.copy_(torch.from_numpy(-slope * review))
