@@ -226,10 +226,11 @@ def test_on_a_terminal_names_are_whole_and_errors_are_one_line(server, quiet, tm
     missing = tmp_path / f"{'long ' * 20}[bold].wav"
     master, slave = pty.openpty()
     with subprocess.Popen(
-        [*AIRCHECK, "scan", str(path), str(missing), "--url", server.url],
+        [*AIRCHECK, "scan", path.name, missing.name, "--url", server.url],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=slave,
+        cwd=tmp_path,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
     ) as process:
         os.close(slave)
@@ -242,7 +243,7 @@ def test_on_a_terminal_names_are_whole_and_errors_are_one_line(server, quiet, tm
     assert "Ep 7 [explicit].wav" in shown
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told.decode())
     assert "Ep 7 [explicit]" in plain  # the bar, whose line may be too narrow for all of it
-    assert f"error: {missing}: cannot be read: No such file or directory" in plain
+    assert f"error: {missing.name}: cannot be read: No such file or directory" in plain
 
 
 def read_terminal(master):

@@ -95,10 +95,10 @@ def test_an_episode_waits_where_the_queue_is_full(tight: Server, speech: np.ndar
     assert starts_s[-1] > whole.duration_s - 6, "words are in the recording's time"
 
 
-def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, speech: np.ndarray) -> None:
+def test_a_cancelled_request_ends_and_the_others_are_answered(tight: Server, speech: np.ndarray) -> None:
+    """That its windows cost nothing any more is tested by CPU time, in test_faults.py: Triton counts what it began."""
     mel, seconds = log_mel(speech).numpy(), np.full((7, 1), len(speech) / 16_000, np.float32)
     channel = triton.InferenceServerClient(tight.triton_url)
-    before = Models(tight.triton_url).statistics("whisper")[0]
     gone, ended = [], threading.Event()
 
     def ask(rows: int, arrived: Callable[[object, Exception | None], object]) -> triton.CallContext:
@@ -122,6 +122,3 @@ def test_cancelled_requests_leave_and_the_others_are_answered(tight: Server, spe
     assert "CANCELLED" in str(gone[0].status())
     out = whisper_model(tight, mel[None], seconds[:1])
     assert out["TEXT"][0, 0]
-    assert Models(tight.triton_url).statistics("whisper")[0] - before < 8, (
-        "the cancelled windows were decoded to the end"
-    )
