@@ -27,7 +27,7 @@ class CallLog(logging.LoggerAdapter[logging.Logger]):
         super().__init__(_log)
         self._id, self.key = call_id, ""
 
-    def process(self, msg: object, kwargs: object) -> tuple[str, object]:  # type: ignore[override]
+    def process(self, msg: object, kwargs: object) -> tuple[str, object]:  # type: ignore[override]  # stub: a dict
         return f"{self._id} {self.key!r} {msg}" if self.key else f"{self._id} {msg}", kwargs
 
 

@@ -77,7 +77,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                     yield v1.ScanEvent(partial=_verdict(partial.verdict, start.omit_transcript))
                     raise partial.cause from None
 
-    async def Listen(  # noqa: N802
+    async def Listen(  # noqa: N802  # the contract's name
         self, requests: AsyncIterator[v1.ListenRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.ListenEvent]:
         async with self._calls.call(context, "Listen") as call:
@@ -102,7 +102,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                     yield v1.ListenEvent(partial=_verdict(partial.verdict))
                     raise partial.cause from None
 
-    async def ScanClip(  # noqa: N802
+    async def ScanClip(  # noqa: N802  # the contract's name
         self, request: v1.ScanClipRequest, context: grpc.aio.ServicerContext
     ) -> v1.ScanClipResponse:
         async with self._calls.call(context, "ScanClip") as call:
@@ -119,7 +119,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
             return v1.ScanClipResponse(verdict=to_message(verdict, v1.Verdict()))
         raise AssertionError("unreachable: the call returns or raises")
 
-    async def Decide(  # noqa: N802
+    async def Decide(  # noqa: N802  # the contract's name
         self, request: v1.DecideRequest, context: grpc.aio.ServicerContext
     ) -> v1.DecideResponse:
         async with self._calls.call(context, "Decide"):
@@ -134,7 +134,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
             return v1.DecideResponse(verdict=to_message(verdict, v1.Verdict()))
         raise AssertionError("unreachable: the call returns or raises")
 
-    async def GetServerInfo(  # noqa: N802
+    async def GetServerInfo(  # noqa: N802  # the contract's name
         self, request: v1.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> v1.GetServerInfoResponse:
         async with self._calls.call(context, "GetServerInfo"):

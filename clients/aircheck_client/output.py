@@ -57,7 +57,7 @@ class _Kept(io.StringIO):
     """What rich takes for standard output."""
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # stub: an attribute
         return (sys.stdout and sys.stdout.encoding) or "utf-8"
 
     def isatty(self) -> bool:
