@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -25,9 +24,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aircheck.gateway.errors import AccessError, OverloadedError
+from aircheck.gateway.log import LOG
 from aircheck.yaml_files import YamlFile, YamlFileError
 
-_log = logging.getLogger("aircheck.gateway")
 _CHECK_EVERY_S = 1.0
 _BEARER = "bearer "
 
@@ -150,9 +149,9 @@ class Access:
                 return
             self._stamp = stamp
             self._tokens = _read(self._path)
-            _log.info("tokens read again: %d", len(self._tokens))
+            LOG.info("tokens read again: %d", len(self._tokens))
         except TokenFileError as error:
-            _log.error("the former tokens stay in force: %s", error)
+            LOG.error("the former tokens stay in force: %s", error)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 """A small process between the gateway and Triton that ends all that Triton started as soon as either of them ends.
 
-    python -I -S reaper.py PARENT_PID SHM_PREFIX RUN_DIR COMMAND…
+    python -I -S reaper.py PARENT_PID NAME FOLDER COMMAND…
 
 A process cannot clean up after its own kill -9, and the parent-death signal of prctl(2) reaches children, not
 grandchildren: Triton's model processes would go on without it, and keep its shared memory. This one waits for the end
-of the gateway or of Triton, or of its standard input, kills the rest, and removes shared memory and run directory. It
-has nothing to do
-otherwise, and needs the standard library alone.
+of the gateway or of Triton, or of its standard input, kills the rest, and removes the shared memory and the run
+directory; with the gateway, all that was the gateway's (workspace.py). It has nothing to do otherwise, and needs the
+standard library alone.
 
 Its first line of output is Triton's process id; what follows is Triton's. It exits with Triton's status.
 """
@@ -23,11 +23,12 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
+RUN_DIR = "triton"  # in the gateway's folder: Triton's sockets
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the gateway decides when Triton ends
 
 
 def main() -> int:
-    parent_pid, shm_prefix, run_dir, *command = sys.argv[1:]
+    parent_pid, name, folder, *command = sys.argv[1:]
     for signum in _IGNORED:
         signal.signal(signum, signal.SIG_IGN)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # model processes that lose Triton become children of this one
@@ -42,7 +43,7 @@ def main() -> int:
         _wait(parent, os.pidfd_open(pid))
     finally:
         status = end(pid)
-        clean(shm_prefix, run_dir)
+        (clean_all if _has_ended(parent) else clean)(name, folder)
     return os.waitstatus_to_exitcode(status)
 
 
@@ -64,12 +65,35 @@ def end(group: int) -> int:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 
 
-def clean(shm_prefix: str, run_dir: str) -> None:
+def owner(name: str) -> str:
+    """The file that a gateway of this name locks."""
+    return f"/dev/shm/{name}.owner"
+
+
+def name_of(owner: str) -> str:
+    """The name that `owner` gives this file."""
+    return os.path.basename(owner).removesuffix(".owner")
+
+
+def regions(name: str) -> list[str]:
+    """Triton's shared memory."""
+    return glob.glob(f"/dev/shm/{glob.escape(name)}_*")
+
+
+def clean(name: str, folder: str) -> None:
     """Removes a Triton's shared memory and its run directory."""
-    for region in glob.glob(f"/dev/shm/{glob.escape(shm_prefix)}*"):
+    for region in regions(name):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(region)
-    shutil.rmtree(run_dir, ignore_errors=True)
+    shutil.rmtree(os.path.join(folder, RUN_DIR), ignore_errors=True)
+
+
+def clean_all(name: str, folder: str) -> None:
+    """Removes all that is a gateway's."""
+    clean(name, folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(owner(name))
 
 
 def children(pid: int) -> list[int]:
@@ -89,6 +113,10 @@ def _wait(*fds: int) -> None:
     for fd in (0, *fds):
         poll.register(fd, select.POLLIN)
     poll.poll()
+
+
+def _has_ended(pidfd: int) -> bool:
+    return bool(select.select([pidfd], [], [], 0)[0])
 
 
 def _become(command: list[str], reaper_pid: int) -> None:

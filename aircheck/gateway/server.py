@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,30 +12,27 @@ from dataclasses import dataclass
 
 import grpc
 import grpc.aio
-import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from aircheck.gateway import log
 from aircheck.gateway.access import Access
 from aircheck.gateway.calls import Calls
 from aircheck.gateway.counters import WINDOWS_WAITING
 from aircheck.gateway.decoding.configuration import decoder_pool, spool_quota
 from aircheck.gateway.errors import StartError
+from aircheck.gateway.log import LOG
 from aircheck.gateway.metrics import MetricsEndpoint
 from aircheck.gateway.scan import Parts
 from aircheck.gateway.scheduling import WindowScheduler
-from aircheck.gateway.service import AircheckService, Served
+from aircheck.gateway.service import AircheckService
 from aircheck.gateway.supervisor import ServerState, Supervisor
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
 from aircheck.triton_log import LogLine
 from aircheck_client.connection import SERVICE
-from aircheck_client.schema import Context
 from aircheck_client.v1 import aircheck_pb2, aircheck_pb2_grpc
-from preprocessing.decoding import SAMPLE_RATE_HZ
-from preprocessing.wave_file import wave_bytes
 
-_log = logging.getLogger("aircheck.gateway")
 _MAX_STREAMS = 2000  # of one connection at a time
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -53,7 +49,7 @@ class Addresses:
 
     url : host:port of the gRPC service
     metrics_url : of Prometheus metrics, /livez and /readyz
-    triton : Triton's gRPC address, on this machine alone; internal
+    triton : Triton's gRPC address, on this machine alone, also after a restart; internal
     """
 
     url: str
@@ -69,8 +65,7 @@ async def serve(
 
     Raises StartError, TritonError, TokenFileError, PolicyError.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # the server's only output beside Triton's
-    _log.setLevel(settings.log_level.upper())
+    log.set_up(settings.log_level)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,7 +73,7 @@ async def serve(
     async with running(settings, on_log) as gateway:
         on_ready(gateway.addresses)
         await stop.wait()
-        _log.info("stopping: calls under way are answered, new ones refused")
+        LOG.info("stopping: calls under way are answered, new ones refused")
         await gateway.drain()
 
 
@@ -113,7 +108,6 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
         port = _listen(server, settings)
         decoders = await stack.enter_async_context(decoder_pool(settings))
         triton = await stack.enter_async_context(Supervisor(settings, on_log=on_log))
-        served = await _served(triton)
         calls = Calls(access)
         scheduler = WindowScheduler(settings.windows_in_flight or _windows_in_flight())
         WINDOWS_WAITING.set_function(scheduler.waiting)
@@ -124,7 +118,9 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
             quota=spool_quota(settings),
             scheduler=scheduler,
         )
-        aircheck_pb2_grpc.add_AircheckServicer_to_server(AircheckService(parts, policy, calls, served), server)
+        aircheck_pb2_grpc.add_AircheckServicer_to_server(
+            AircheckService(parts, policy, calls, lambda: triton.served), server
+        )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         if settings.is_loopback():
@@ -135,20 +131,13 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
         await server.start()
         stack.push_async_callback(server.stop, None)
         yield Gateway(
-            Addresses(f"{_reachable(settings.host)}:{port}", metrics.url, triton.triton.link.url, os.getpid()),
+            Addresses(f"{_reachable(settings.host)}:{port}", metrics.url, triton.address, os.getpid()),
             settings.exit_timeout_s,
             calls,
             server,
             health_servicer,
             triton,
         )
-
-
-async def _served(triton: Supervisor) -> Served:
-    """What the models say of themselves, on a window of silence."""
-    silence = wave_bytes(np.zeros((1, SAMPLE_RATE_HZ // 2), np.float32), SAMPLE_RATE_HZ)
-    answer = await triton.infer(silence, Context(), "", None)
-    return Served(answer.verdict.models, await triton.triton.link.languages())
 
 
 @contextlib.contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc.aio
@@ -20,10 +19,11 @@ from aircheck.gateway.errors import OverloadedError
 from aircheck.gateway.scan import PartialError, Parts, RecordingScan, Request, decoded_clip
 from aircheck.gateway.scheduling import Priority
 from aircheck.gateway.statuses import field_fault
+from aircheck.gateway.triton_link import Served
 from aircheck.policy import provenance
 from aircheck.policy.errors import RequestError
 from aircheck.policy.service import PolicyService
-from aircheck_client.schema import AcousticFindings, Context, ModelVersion, TextFindings, Transcript, Verdict
+from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
 from aircheck_client.v1 import aircheck_pb2 as v1
 from aircheck_client.v1 import aircheck_pb2_grpc
 from aircheck_client.wire import from_message, to_message
@@ -42,18 +42,11 @@ _PRIORITIES = {
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Served:
-    """What the server serves, as it says of itself."""
-
-    models: tuple[ModelVersion, ...] = ()
-    languages: tuple[str, ...] = ()
-
-
 class AircheckService(aircheck_pb2_grpc.AircheckServicer):
     """Every call is bounded, counted, logged under an id, and ends all its work when its caller is gone."""
 
-    def __init__(self, parts: Parts, policy: PolicyService, calls: Calls, served: Served) -> None:
+    def __init__(self, parts: Parts, policy: PolicyService, calls: Calls, served: Callable[[], Served]) -> None:
+        """served : what the models are now"""
         self._parts, self._policy, self._calls, self._served = parts, policy, calls, served
         self._n_scans = 0
         self._n_clips_before = 0  # that are not decoded yet
@@ -65,7 +58,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
             with self._room():
                 start = await _start(requests)
                 request = self._request(start, Priority.NORMAL)
-                call.log.key = start.idempotency_key
+                call.named(start.idempotency_key)
                 try:
                     yield v1.ScanEvent(accepted=v1.Accepted(scan_id=call.id, idempotency_key=start.idempotency_key))
                     scan = RecordingScan(self._parts, request, call)
@@ -88,7 +81,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 start = first.start
                 header = live.wave_header(start.pcm) if start.HasField("pcm") else b""
                 request = self._request(start, Priority.INTERACTIVE)
-                call.log.key = start.idempotency_key
+                call.named(start.idempotency_key)
                 yield v1.ListenEvent(accepted=v1.Accepted(scan_id=call.id, idempotency_key=start.idempotency_key))
                 scan = RecordingScan(self._parts, request, call, is_live=True)
                 try:
@@ -107,7 +100,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
     ) -> v1.ScanClipResponse:
         async with self._calls.call(context, "ScanClip") as call:
             asked = self._request(request, Priority.INTERACTIVE)
-            call.log.key = request.idempotency_key
+            call.named(request.idempotency_key)
             left_s = LONGEST_WAIT_S if call.deadline_s is None else context.time_remaining()
             self._parts.scheduler.refuse_late(asked.priority, min(left_s, LONGEST_WAIT_S), self._n_clips_before)
             self._n_clips_before += 1
@@ -138,15 +131,15 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
         self, request: v1.GetServerInfoRequest, context: grpc.aio.ServicerContext
     ) -> v1.GetServerInfoResponse:
         async with self._calls.call(context, "GetServerInfo"):
-            settings = self._parts.settings
+            settings, served = self._parts.settings, self._served()
             return v1.GetServerInfoResponse(
                 server_version=provenance.server_version(),
-                models=[to_message(model, v1.ModelVersion()) for model in self._served.models],
+                models=[to_message(model, v1.ModelVersion()) for model in served.models],
                 policy_packs=[
                     v1.PolicyPack(name=pack.name, version=pack.version, sha256=pack.sha256)
                     for pack in self._policy.packs
                 ],
-                languages=self._served.languages,
+                languages=served.languages,
                 limits=v1.ServerLimits(
                     max_recording_s=settings.max_episode_s,
                     max_recording_bytes=settings.max_episode_bytes,

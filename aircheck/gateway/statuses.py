@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from aircheck.gateway.counters import CALLS
 from aircheck.gateway.decoding.errors import DecoderLostError, SpoolFullError
 from aircheck.gateway.errors import AccessError, BusyError, DrainingError, OverloadedError, StalledError, WindowError
+from aircheck.gateway.log import LOG
 from aircheck.policy.errors import PolicyError, RequestError
 from preprocessing.errors import AudioError
 
@@ -45,9 +45,7 @@ _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 
 
 @asynccontextmanager
-async def statuses(
-    context: grpc.aio.ServicerContext, log: logging.LoggerAdapter[logging.Logger], method: str
-) -> AsyncIterator[None]:
+async def statuses(context: grpc.aio.ServicerContext, method: str) -> AsyncIterator[None]:
     """Ends the call with the status of what the block raises, and counts it."""
     try:
         yield
@@ -58,9 +56,9 @@ async def statuses(
     except Exception as fault:
         code = next((code for kind, code in _CODES if isinstance(fault, kind)), grpc.StatusCode.INTERNAL)
         if code is grpc.StatusCode.INTERNAL:
-            log.exception("failed")
+            LOG.exception("failed")
         else:
-            log.info("refused: %s: %s", code.name, type(fault).__name__)
+            LOG.info("refused: %s: %s", code.name, type(fault).__name__)
         CALLS.labels(method, code.name).inc()
         await abort(context, code, message(fault), retry_after_s(fault, code))
 

@@ -13,28 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError, DrainingError, WindowError
+from aircheck.gateway.log import LOG
 from aircheck.gateway.processes import ProcessWatch, cpu_seconds
-from aircheck.gateway.triton_link import LostError
+from aircheck.gateway.triton_link import SILENCE, LostError, Served
 from aircheck.gateway.triton_process import OnLog, TritonProcess
+from aircheck.gateway.workspace import Workspace
 from aircheck.settings import Settings
 from aircheck.triton import TritonError
 from aircheck_client.schema import Context
-from preprocessing.decoding import SAMPLE_RATE_HZ
 from preprocessing.errors import AudioError
-from preprocessing.wave_file import wave_bytes
-
-_log = logging.getLogger("aircheck.gateway")
 
 PROBE_AFTER_S = 15.0  # without an answer, while idle
 PROBE_TIMEOUT_S = 30.0
@@ -43,7 +38,6 @@ SLOW_FACTOR = 10  # times `stall_timeout_s` is too long for any window
 NOTICE_S = 2.0  # in which the watch notices that a process has ended
 LONGEST_RECOVERY_S = 120.0  # that a window without a deadline waits for
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0  # between two starts that fail
-_PROBE = wave_bytes(np.zeros((1, SAMPLE_RATE_HZ // 2), np.float32), SAMPLE_RATE_HZ)
 
 
 class ServerState(Enum):
@@ -63,6 +57,7 @@ class Supervisor:
         self._settings, self._on_log = settings, on_log or (lambda line: None)
         self._state = ServerState.STARTING
         self._listeners: list[Callable[[ServerState], None]] = []
+        self._workspace: Workspace | None = None
         self._process: TritonProcess | None = None  # the last one, in whatever state
         self._run: _Run | None = None  # None: none is serving
         self._is_serving = asyncio.Event()
@@ -70,6 +65,8 @@ class Supervisor:
         self._keeper: asyncio.Task[None] | None = None
         self._in_flight = 0
         self.restarts = 0
+        self.served = Served()
+        """What the models are, as the last Triton that served said."""
 
     @property
     def state(self) -> ServerState:
@@ -82,7 +79,10 @@ class Supervisor:
 
     @property
     def address(self) -> str:
-        """What gRPC clients of this user, on this machine, take as Triton's address; another after a restart."""
+        """What gRPC clients of this user, on this machine, take as Triton's address; the same after a restart.
+
+        Raises TritonError while there is none.
+        """
         return self.triton.link.url
 
     @property
@@ -98,7 +98,12 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         """Raises TritonError when Triton cannot be started; nothing is left behind then."""
-        self._serve(await self._start())
+        self._workspace = Workspace(self._settings.shm_prefix or "aircheck")
+        try:
+            self._serve(await self._start())
+        except BaseException:
+            self._workspace.close()
+            raise
         self._keeper = asyncio.create_task(self._keep())
         return self
 
@@ -109,6 +114,8 @@ class Supervisor:
         await self._end_watch()
         if self._process is not None:
             await self._process.kill()
+        if self._workspace is not None:
+            self._workspace.close()
 
     async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
         """The verdict on a window of at most 30 s.
@@ -152,7 +159,7 @@ class Supervisor:
         try:
             return await (await self._serving()).ask(wav, context, language, deadline_s)
         except LostError as fault:
-            _log.debug("a window is sent again: %s", fault)
+            LOG.info("a window is sent again: %s", fault)
         async with self._suspects:  # one at a time: should a process end again, it is known which window does that
             try:
                 return await (await self._serving()).ask(wav, context, language, deadline_s)
@@ -175,14 +182,14 @@ class Supervisor:
             reason = await self._run.fault()
             run, self._run = self._run, None
             self._set(ServerState.RECOVERING)
-            _log.error("%s; Triton is started anew, %d windows are sent again", reason, run.asked)
+            LOG.error("%s; Triton is started anew, %d windows are sent again", reason, run.asked)
             started_s = time.monotonic()
             run.lose(reason)
             await run.process.kill()
             process = await self._start_at_last()
             self.restarts += 1
             self._serve(process)
-            _log.warning("Triton serves again after %.1f s", time.monotonic() - started_s)
+            LOG.warning("Triton serves again after %.1f s", time.monotonic() - started_s)
 
     async def _start_at_last(self) -> TritonProcess:
         for attempt in itertools.count():
@@ -190,17 +197,19 @@ class Supervisor:
                 return await self._start()
             except (TritonError, OSError) as error:
                 wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2**attempt)
-                _log.error("Triton could not be started, next try in %g s: %s", wait_s, error)
+                LOG.error("Triton could not be started, next try in %g s: %s", wait_s, error)
                 await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
 
     async def _start(self) -> TritonProcess:
-        self._process = TritonProcess(self._settings, self._on_log)
+        assert self._workspace is not None
+        self._process = TritonProcess(self._settings, self._on_log, self._workspace)
         await self._process.start()
         return self._process
 
     def _serve(self, process: TritonProcess) -> None:
         self._run = _Run(process, self._settings, on_lost=self._is_serving.clear)
+        self.served = process.served
         self._is_serving.set()
         self._set(ServerState.SERVING)
 
@@ -231,7 +240,7 @@ class _Run:
             await asyncio.wait([*watches, self._lost], return_when=asyncio.FIRST_COMPLETED)
             ended = next(done for done in (self._lost, *watches) if done.done())
             if ended.exception() is not None:  # unwatched, it must not go on either
-                _log.error("the watch over Triton failed", exc_info=ended.exception())
+                LOG.error("the watch over Triton failed", exc_info=ended.exception())
                 return "Triton was not watched any more"
             return ended.result()
         finally:
@@ -298,11 +307,11 @@ class _Run:
     async def _probe(self) -> str:
         """Asks for the verdict on silence; returns what is wrong, if anything is."""
         try:
-            await self.process.link.infer(_PROBE, Context(), "en", time.monotonic() + PROBE_TIMEOUT_S)
+            await self.process.link.infer(SILENCE, Context(), "en", time.monotonic() + PROBE_TIMEOUT_S)
         except (LostError, TimeoutError) as fault:
             return f"a probe failed: {fault}"
         except (BusyError, WindowError, AudioError) as fault:
-            _log.warning("a probe was answered by an error: %s", fault)
+            LOG.warning("a probe was answered by an error: %s", fault)
         self._answered_at_s = time.monotonic()
         return ""
 

@@ -15,10 +15,12 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
+import numpy as np
 from pydantic import ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -26,14 +28,20 @@ from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError, WindowError
 from aircheck.inference.abandonment import PARAMETER
 from aircheck.policy.taxonomy import Category, Event
-from aircheck_client.schema import Context, TextFindings, Transcript, Verdict
+from aircheck_client.schema import Context, ModelVersion, TextFindings, Transcript, Verdict
+from preprocessing.decoding import SAMPLE_RATE_HZ
 from preprocessing.errors import AudioError
+from preprocessing.wave_file import wave_bytes
 
 MODEL = "audio_safety"
 _OUTPUTS = ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES")
 
+SILENCE = wave_bytes(np.zeros((1, SAMPLE_RATE_HZ // 2), np.float32), SAMPLE_RATE_HZ)
+"""A window of which every model says something, at little cost."""
+
 _MAX_CAUSE = 500  # characters of Triton's words that go into an error
 _METRICS_TIMEOUT_S = 5.0
+_SERVED_TIMEOUT_S = 60.0
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -51,6 +59,17 @@ class LostError(RuntimeError):
     def __init__(self, message: str, is_certain: bool):
         super().__init__(message)
         self.is_certain = is_certain
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the models say of themselves.
+
+    languages : ISO 639-1 codes of those in which words are classified; empty for any
+    """
+
+    models: tuple[ModelVersion, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 class TritonLink:
@@ -102,8 +121,12 @@ class TritonLink:
         except (ValidationError, ValueError) as error:
             raise WindowError(f"the models' answer is no verdict: {error}"[:_MAX_CAUSE]) from None
 
-    async def languages(self) -> tuple[str, ...]:
-        """ISO 639-1 codes of those in which words are classified; empty for any. Raises LostError, WindowError."""
+    async def served(self) -> Served:
+        """What all models are, by their answers. Raises LostError, BusyError, WindowError, TimeoutError."""
+        answer = await self.infer(SILENCE, Context(), "", time.monotonic() + _SERVED_TIMEOUT_S)
+        return Served(answer.verdict.models, await self._languages())
+
+    async def _languages(self) -> tuple[str, ...]:
         nothing = Transcript(model="none", model_version="0").model_dump_json().encode()
         tensor = service_pb2.ModelInferRequest.InferInputTensor
         request = service_pb2.ModelInferRequest(
@@ -113,7 +136,7 @@ class TritonLink:
             raw_input_contents=[struct.pack("<I", len(nothing)) + nothing],
         )
         try:
-            answer = await self._stub().ModelInfer(request)
+            answer = await self._stub().ModelInfer(request, timeout=_SERVED_TIMEOUT_S)
         except grpc.RpcError as error:
             raise _fault(error.code(), error.details() or "") from None
         return TextFindings.model_validate_json(answer.raw_output_contents[0][4:]).languages

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import glob
 import os
 import secrets
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from aircheck.gateway import reaper
 from aircheck.gateway.environment import triton_environment
+from aircheck.gateway.errors import BusyError, WindowError
 from aircheck.gateway.processes import model_name
-from aircheck.gateway.triton_link import MODEL, TritonLink
+from aircheck.gateway.triton_link import MODEL, LostError, Served, TritonLink
+from aircheck.gateway.workspace import Workspace
 from aircheck.settings import Settings
 from aircheck.triton import TritonError, find
 from aircheck.triton_log import LogLine, LogReader
@@ -38,19 +38,20 @@ _MAX_LINE = 16 * 2**10  # of the log
 class TritonProcess:
     """A Triton that serves the ensemble and its models, between `start` and `kill`."""
 
-    def __init__(self, settings: Settings, on_log: OnLog):
-        self._settings, self._on_log = settings, on_log
+    def __init__(self, settings: Settings, on_log: OnLog, workspace: Workspace):
+        self._settings, self._on_log, self._workspace = settings, on_log, workspace
         self._tail: collections.deque[str] = collections.deque(maxlen=60)
         self._errors: collections.deque[str] = collections.deque(maxlen=60)
         self._reader: asyncio.Task[None] | None = None
         self._reaper: asyncio.subprocess.Process | None = None
-        self._run_dir = Path(tempfile.mkdtemp(prefix="aircheck-"))  # mode 0700
-        self.shm_prefix = f"{settings.shm_prefix or 'aircheck'}_{os.getpid()}_{secrets.token_hex(4)}"
+        self._run_dir = workspace.run_dir
         self.pid = 0
         self.link = TritonLink(self._run_dir)
+        self.served = Served()
+        """What it serves, once it has started."""
 
     async def start(self) -> None:
-        """Returns when all models are ready.
+        """Returns when all models are ready, and have answered.
 
         Raises TritonError when a model cannot be loaded (with Triton's own words), or `ready_timeout_s` runs out;
         nothing is left behind then."""
@@ -58,6 +59,7 @@ class TritonProcess:
             await self._spawn()
             await self._wait_until_ready()
             self.restrict_shared_memory()
+            self.served = await self._first_answer()
         except BaseException:
             await self.kill()
             raise
@@ -70,7 +72,7 @@ class TritonProcess:
 
     def shared_memory(self) -> list[Path]:
         """The regions through which Triton and the models exchange tensors."""
-        return [Path(region) for region in glob.glob(f"/dev/shm/{self.shm_prefix}*")]
+        return [Path(region) for region in reaper.regions(self._workspace.name)]
 
     def restrict_shared_memory(self) -> None:
         """Lets their owner alone read the regions. Triton makes them 0644 whatever the umask, before any request."""
@@ -95,7 +97,7 @@ class TritonProcess:
         if self.pid:  # the reaper may have been killed itself
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        reaper.clean(self.shm_prefix, str(self._run_dir))
+        self._workspace.clean()
         if self._reader is not None:
             await asyncio.wait([self._reader], timeout=5)
             self._reader.cancel()
@@ -104,9 +106,11 @@ class TritonProcess:
         triton = find(self._settings.triton)
         if len(os.fsencode(self._run_dir)) > _MAX_SOCKET_PATH - 20:
             raise TritonError(f"the path of {self._run_dir} is too long for a Unix socket; set TMPDIR to a shorter one")
+        self._run_dir.mkdir(mode=0o700)
         command = [str(triton.binary), *triton.arguments(self._run_dir), *self._arguments()]
         self._reaper = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", reaper.__file__, str(os.getpid()), self.shm_prefix, str(self._run_dir)),
+            *(sys.executable, "-I", "-S", reaper.__file__),
+            *(str(os.getpid()), self._workspace.name, str(self._workspace.folder)),
             *command,
             env={**triton_environment(self._settings), **triton.environment(self._run_dir)},
             stdin=asyncio.subprocess.PIPE,
@@ -129,7 +133,7 @@ class TritonProcess:
             f"--load-model={MODEL}",  # and with it the models that it is made of
             *self.link.listen_arguments(),
             "--allow-http=false",
-            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self._workspace.name}_",
             f"--log-verbose={s.log_verbose}",
             "--disable-auto-complete-config",  # every config.pbtxt is complete; loading each model twice is not needed
             # No secret, though `ps` shows it: nobody knows it for use, and nobody but this user reaches the socket.
@@ -167,3 +171,9 @@ class TritonProcess:
             f"the models were not ready after {self._settings.ready_timeout_s:g} s; a first download of weights takes "
             "longer: raise AIRCHECK_READY_TIMEOUT_S"
         )
+
+    async def _first_answer(self) -> Served:
+        try:
+            return await self.link.served()
+        except (LostError, BusyError, WindowError, TimeoutError) as error:
+            raise TritonError(f"the models are loaded and do not answer: {error}") from None

@@ -30,18 +30,21 @@ time.sleep(300)
 
 @pytest.fixture
 def started(tmp_path):
-    """(gateway process, reaper's pid, Triton's pid, shared-memory region, run directory)"""
-    prefix = f"aircheck_test_{secrets.token_hex(4)}"
-    region, run_dir = Path(f"/dev/shm/{prefix}_region"), tmp_path / "run"
-    region.write_bytes(b"audio")
-    run_dir.mkdir()
-    command = [sys.executable, "-c", _GATEWAY, reaper.__file__, prefix, str(run_dir), "/bin/sh", "-c", _TRITON]
+    """(gateway process, reaper's pid, Triton's pid, what is Triton's, what is the gateway's)"""
+    name = f"test_aircheck_{secrets.token_hex(4)}"
+    region, folder, owner = Path(f"/dev/shm/{name}_region"), tmp_path / "gateway", Path(reaper.owner(name))
+    run_dir = folder / reaper.RUN_DIR
+    for file in (region, owner):
+        file.write_bytes(b"audio")
+    run_dir.mkdir(parents=True)
+    command = [sys.executable, "-c", _GATEWAY, reaper.__file__, name, str(folder), "/bin/sh", "-c", _TRITON]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
         reaper_pid, triton_pid = map(int, gateway.stdout.readline().split())
         until(lambda: len(children(triton_pid)) == 4 and any(state(pid) == "T" for pid in children(triton_pid)))
-        yield gateway, reaper_pid, triton_pid, region, run_dir
+        yield gateway, reaper_pid, triton_pid, (region, run_dir), (folder, owner)
         gateway.kill()
-    region.unlink(missing_ok=True)
+    for file in (region, owner):
+        file.unlink(missing_ok=True)
 
 
 def until(condition, timeout_s=20.0):
@@ -57,13 +60,13 @@ def is_gone(pid):
 
 @pytest.mark.parametrize("victim", ["gateway", "triton"])
 def test_nothing_outlives_the_gateway_or_triton_killed(started, victim):
-    gateway, reaper_pid, triton_pid, region, run_dir = started
+    gateway, reaper_pid, triton_pid, of_triton, of_gateway = started
     processes = [triton_pid, *children(triton_pid)]
     assert len(processes) == 5
     os.kill(gateway.pid if victim == "gateway" else triton_pid, signal.SIGKILL)
     until(lambda: all(is_gone(pid) for pid in [reaper_pid, *processes]))
-    assert not region.exists()
-    assert not run_dir.exists()
+    assert not any(path.exists() for path in of_triton)
+    assert [path.exists() for path in of_gateway] == [victim == "triton"] * 2
 
 
 def test_triton_does_not_outlive_the_reaper(started):
@@ -76,12 +79,12 @@ def test_triton_does_not_outlive_the_reaper(started):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_that_are_meant_for_the_gateway_end_nothing(started, signum):
-    _, reaper_pid, triton_pid, region, _ = started
+    _, reaper_pid, triton_pid, of_triton, _ = started
     os.kill(reaper_pid, signum)
     time.sleep(0.3)
     assert not is_gone(reaper_pid)
     assert not is_gone(triton_pid)
-    assert region.exists()
+    assert all(path.exists() for path in of_triton)
 
 
 def test_it_exits_with_the_status_of_triton(tmp_path):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aircheck.gateway.answers import Answer
-from aircheck.gateway.calls import Call, CallLog
+from aircheck.gateway.calls import Call
 from aircheck.gateway.decoding import DecoderPool, Decoding, SandboxLimits, SpoolQuota
 from aircheck.gateway.errors import StalledError
 from aircheck.gateway.scan import PartialError, Parts, RecordingScan, Request
@@ -56,7 +56,7 @@ def scan(tmp_path, decoders):
             async with asyncio.timeout(ENOUGH_S):
                 parts = Parts(Settings.load(upload_pause_s=0.5), Models(), pool, quota, WindowScheduler(4))
                 request = Request(Context(), RULES, "", Priority.NORMAL)
-                scanning = RecordingScan(parts, request, Call("1", "", None, CallLog("1")), is_live)
+                scanning = RecordingScan(parts, request, Call("1", "", None), is_live)
                 try:
                     async for event in scanning.run(chunks):
                         if not isinstance(event, Decoding):

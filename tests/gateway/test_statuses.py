@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import grpc
 import pytest
@@ -14,8 +13,6 @@ from aircheck.gateway.errors import AccessError, BusyError, DrainingError, Overl
 from aircheck.gateway.statuses import LONGEST_MESSAGE, statuses
 from aircheck.policy.errors import RequestError
 from preprocessing.errors import CorruptAudioError, LimitExceededError
-
-LOG = logging.LoggerAdapter(logging.getLogger("aircheck.gateway"), {})
 
 
 class AbortedError(Exception):
@@ -34,7 +31,7 @@ def ended_by(fault: BaseException) -> Context:
     context = Context()
 
     async def call() -> None:
-        async with statuses(context, LOG, "Test"):
+        async with statuses(context, "Test"):
             raise fault
 
     with pytest.raises(AbortedError):
@@ -94,7 +91,7 @@ def test_who_is_refused_is_told_when_to_come_again():
 
 def test_who_has_gone_is_no_fault():
     async def call() -> None:
-        async with statuses(Context(), LOG, "Test"):
+        async with statuses(Context(), "Test"):
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):

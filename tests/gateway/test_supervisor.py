@@ -2,15 +2,16 @@
 
 import asyncio
 import itertools
+import logging
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from aircheck.gateway import supervisor
+from aircheck.gateway import log, supervisor
 from aircheck.gateway.errors import DrainingError, WindowError
 from aircheck.gateway.supervisor import ServerState, Supervisor
-from aircheck.gateway.triton_link import LostError
+from aircheck.gateway.triton_link import LostError, Served
 from aircheck.settings import Settings
 from aircheck.triton import TritonError
 from aircheck_client.schema import Context
@@ -22,7 +23,8 @@ POISON, SLOW, GOOD = b"poison", b"slow", b"good"
 class FakeTriton:
     """Answers at once, dies of POISON, and never answers SLOW. Each start makes another; all are in `started`."""
 
-    def __init__(self, settings, on_log):
+    def __init__(self, settings, on_log, workspace):
+        self.served = Served(languages=(f"of start {len(self.started) + 1}",))
         self.asked = []
         self.dropped = []
         self.is_dead = self.was_killed = False
@@ -106,6 +108,33 @@ def test_states_follow_a_death_and_windows_wait_for_the_recovery(triton):
     assert supervised(run) == ("good", 2)
     serving, recovering = ServerState.SERVING, ServerState.RECOVERING
     assert states == [serving, recovering, serving, recovering, serving, ServerState.DRAINING]
+
+
+def test_what_is_served_is_what_the_last_triton_says(triton):
+    async def run(one):
+        before = one.served
+        await infer(one, POISON)
+        await infer(one, GOOD)
+        return before.languages, one.served.languages
+
+    assert supervised(run) == (("of start 1",), ("of start 3",))
+
+
+def test_a_window_that_is_sent_again_is_logged_under_its_call(triton, caplog):
+    caplog.handler.addFilter(log.add_call)
+
+    async def call(one, name, wav):
+        log.begin(name)
+        return await infer(one, wav)
+
+    async def run(one):
+        await asyncio.gather(*(asyncio.create_task(call(one, *what)) for what in (("4711", GOOD), ("4712", POISON))))
+
+    with caplog.at_level(logging.INFO, "aircheck.gateway"):
+        supervised(run)
+    lines = [(record.call, record.getMessage().split(":")[0]) for record in caplog.records]
+    assert ("4712 ", "a window is sent again") in lines
+    assert {call for call, text in lines if "window is sent again" not in text} == {""}
 
 
 def test_a_start_that_fails_is_tried_again(triton):

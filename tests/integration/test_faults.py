@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.processes import state
 from aircheck.gateway.supervisor import ServerState, Supervisor
+from aircheck.gateway.workspace import Workspace
 from aircheck.settings import ROOT, Settings
 from aircheck_client.schema import Context
 from benchmarks.clips import sample_clips
@@ -111,10 +113,11 @@ def check_recovery(supervised, windows, expected, name, act):
 @pytest.mark.parametrize("name", [*MODELS, "tritonserver", "reaper"])
 def test_a_killed_process_loses_no_window(supervised, windows, expected, name):
     assert all(isinstance(answer, Answer) for answer in expected)
-    regions = supervised.supervisor.triton.shared_memory()
+    regions, address = supervised.supervisor.triton.shared_memory(), supervised.supervisor.address
     check_recovery(supervised, windows, expected, name, lambda pid: os.kill(pid, signal.SIGKILL))
     assert regions
     assert not any(region.exists() for region in regions)
+    assert supervised.supervisor.address == address
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("whisper", 3.0), ("reaper", 60.0)])
@@ -176,35 +179,49 @@ def test_metrics_are_those_of_triton_and_of_the_models(supervised):
     assert 'nv_inference_request_success{model="audio_safety"' in text
 
 
+STEM = f"test_aircheck_{secrets.token_hex(4)}"
 _GATEWAY = """
 import asyncio
+import sys
+from pathlib import Path
 from aircheck.gateway.supervisor import Supervisor
 from aircheck.settings import Settings
 
 async def main():
-    async with Supervisor(Settings.load()) as triton:
-        print(triton.triton.shm_prefix, *triton.triton.processes(), flush=True)
+    async with Supervisor(Settings.load(shm_prefix=sys.argv[1])) as triton:
+        print(Path(triton.address.removeprefix("unix:")).parent, *triton.triton.shared_memory(), flush=True)
+        print(*(word for process in triton.triton.processes().items() for word in process), flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())
 """
 
 
-def test_nothing_outlives_a_killed_gateway():
+@pytest.mark.parametrize("killed_too", ["nothing", "reaper"])
+def test_nothing_outlives_a_killed_gateway(killed_too):
+    """What it and its reaper cannot remove, killed both, is removed by the next gateway."""
     environment = {**os.environ, "AIRCHECK_TOKEN": "open-sesame", "AIP_MODE": "PREDICTION"}
-    command = [sys.executable, "-c", _GATEWAY]
+    command = [sys.executable, "-c", _GATEWAY, STEM]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as gateway:
-        prefix, *pids = gateway.stdout.readline().split()
+        left = [Path(path) for path in gateway.stdout.readline().split()]
+        pids = dict(zip(*[iter(gateway.stdout.readline().split())] * 2, strict=True))
         processes = [int(pid) for pid in pids]
         assert len(processes) == len(MODELS) + 2
         for pid in processes:
             seen = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
             assert b"open-sesame" not in seen
             assert b"AIP_MODE" not in seen
-        os.kill(processes[-1], signal.SIGSTOP)  # a stopped one cannot end by itself
+        if killed_too == "reaper":
+            gateway.send_signal(signal.SIGSTOP)  # or it would notice
+            os.kill(next(int(pid) for pid, name in pids.items() if name == "reaper"), signal.SIGKILL)
+        else:
+            os.kill(processes[-1], signal.SIGSTOP)  # a stopped one cannot end by itself
         gateway.kill()
     deadline_s = time.monotonic() + 5
     while any(state(pid) not in ("", "Z") for pid in processes):
         assert time.monotonic() < deadline_s, [pid for pid in processes if state(pid)]
         time.sleep(0.05)
-    assert not list(Path("/dev/shm").glob(f"{prefix}*"))
+    if killed_too == "reaper":
+        assert left[0].exists()  # of the shared memory, the models' processes may have removed some as they ended
+        Workspace(STEM).close()
+    assert not any(path.exists() for path in left)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,7 @@ from aircheck.gateway.decoding.messages import (
 from aircheck.gateway.decoding.process import DecoderProcess, Zygote
 from aircheck.gateway.decoding.sandbox import SandboxLimits
 from aircheck.gateway.decoding.spool import Spool
+from aircheck.gateway.log import LOG
 from preprocessing import errors
 from preprocessing.container import Limits
 
@@ -38,7 +39,6 @@ _RECORDING = TypeAdapter(RecordingInfo)
 _SUMMARY = TypeAdapter(Summary)
 _WINDOW = TypeAdapter(WindowHeader)
 _FAILURE = TypeAdapter(Failure)
-_log = logging.getLogger("aircheck.gateway")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class DecoderPool:
         else:
             process = await self._start()
         if not self._idle and self._spare is None:
-            self._spare = asyncio.create_task(self._start_spare())
+            self._spare = asyncio.create_task(self._start_spare(), context=Context())
         return process
 
     def _give_back(self, process: DecoderProcess, is_over: bool) -> None:
@@ -125,7 +125,7 @@ class DecoderPool:
         try:
             self._idle.append(await self._start())
         except Exception as error:
-            _log.warning("no decoder process could be started ahead: %s", error)
+            LOG.warning("no decoder process could be started ahead: %s", error)
         finally:
             self._spare = None
 
@@ -134,7 +134,8 @@ class DecoderPool:
             if self._zygote is None or not self._zygote.is_alive:
                 if self._zygote is not None:
                     self._zygote.close()
-                self._zygote = await Zygote.launch(self._limits)
+                # it outlives the call that found none, whose id must not be in its lines
+                self._zygote = await asyncio.create_task(Zygote.launch(self._limits), context=Context())
         return await self._zygote.fork()
 
 
@@ -232,7 +233,7 @@ class Decoding:
         except OSError:
             end = self._lost(await self._process.cause())
         except Exception as error:
-            _log.exception("decoding failed")
+            LOG.exception("decoding failed")
             end = self._lost(f"an internal fault ({type(error).__name__})")
         if end is not None and not self._found.done():
             self._found.set_exception(end)

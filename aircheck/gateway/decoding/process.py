@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import socket
@@ -26,10 +25,10 @@ from aircheck.gateway.decoding.messages import (
     pack,
 )
 from aircheck.gateway.decoding.sandbox import SandboxLimits, allow_cpu, cpu_used_s
+from aircheck.gateway.log import LOG
 
 _READY_TIMEOUT_S = 120.0
 _ROOT = Path(__file__).resolve().parents[3]
-_log = logging.getLogger("aircheck.gateway")
 
 
 class DecoderProcess:
@@ -183,7 +182,7 @@ class Zygote:
         except OSError:
             message, files = b"", []
         if not message:
-            _log.error("the process that decoders are started from ended; the next recording starts it anew")
+            LOG.error("the process that decoders are started from ended; the next recording starts it anew")
             self._lost()
             return
         fields = json.loads(message)
