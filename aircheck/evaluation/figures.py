@@ -7,6 +7,7 @@ A figure's name is `by=part`, `target` and `figure`, joined with dots where they
     false_alarms    of items known to be harmless in some target: those found in such a one
     *_beside_profanity   the same as if profanity were no target: swear words are found by a list, not by the classifier
     flagged         of all items: those for which the pack asks for more than `allow`
+    found_*         of an event mixed under speech that is as loud as it, or so much quieter or louder
     *_group_gap     the same sentence about different groups: the highest less the lowest share of a group
     score_group_gap the largest mean shift of a score that a group's name causes within a sentence
 """
@@ -21,11 +22,19 @@ import pandas as pd
 
 from aircheck.evaluation import statistics
 from aircheck.evaluation.items import CATEGORIES, EVENTS, TARGETS
+from aircheck.evaluation.mixtures import SPEECH_LOUDER_DB
 from aircheck.evaluation.public_data import TALK
 from aircheck.evaluation.statistics import Figure
 from aircheck.evaluation.table import Table
 
 PROFANITY = "profanity"
+UNDER_SPEECH = "event under speech"
+UNDER_SPEECH_FIGURES = {
+    louder_db: "found_as_loud"
+    if not louder_db
+    else f"found_{abs(louder_db):.0f}db_{'louder' if louder_db > 0 else 'quieter'}"
+    for louder_db in SPEECH_LOUDER_DB
+}  # the speech, than the event
 MIN_ITEMS = 30  # a slice of fewer is shown as counts, not as percentages
 _MIN_GROUP = 10  # items of a group that its share must rest on to be compared
 _Statistic = Callable[[np.ndarray, np.ndarray], Figure]
@@ -77,6 +86,23 @@ def figures(table: Table, languages: Collection[str] = (), n_errors: int = 0) ->
     rows += _of_talk(table)
     rows += _of_groups(table, languages)
     return pd.DataFrame([row.as_dict() for row in rows if row.found.n or row.figure == "errors"])
+
+
+def under_speech(louder_db: float, table: Table) -> pd.DataFrame:
+    """Of each event, the share that is found under speech that is so much louder.
+
+    Args:
+        table: of the mixtures.
+    """
+    name = UNDER_SPEECH_FIGURES[louder_db]
+    rows = []
+    for event in EVENTS:
+        true, found = table.truth[event] == 1, table.found[event]
+        if true.any():
+            rows.append(
+                _Row(name, statistics.share(int((true & found).sum()), int(true.sum())), "", UNDER_SPEECH, event)
+            )
+    return pd.DataFrame([row.as_dict() for row in rows])
 
 
 def _slices(table: Table, languages: Collection[str]) -> list[tuple[str, pd.Series]]:

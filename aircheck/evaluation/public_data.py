@@ -22,6 +22,7 @@ from aircheck.evaluation.items import EVENTS, TARGETS, DataError, Item, Kind
 
 WINDOW_S = 30.0  # of ordinary talk, as its data sets are cut
 TALK = "talk"
+SPEECH = "speech"  # the kind of recordings that are only speech
 _WITH_GROUPS = ("hatecheck", "multilingual_hatecheck", "toxigen")  # whose `kind` ends with the group that is targeted
 _OTHER_CODES = {"mandarin": "zh"}
 
@@ -87,7 +88,7 @@ def _sounds(folder: Path) -> Iterator[tuple[Item, str]]:
     """A folder of speech has no labels: its recordings are harmless sounds, of the label `speech`."""
     path = folder / "manifest.jsonl"
     for line in _lines(path, ("file", "source")):
-        label = line.get("label", "speech")
+        label = line.get("label", SPEECH)
         audio = _audio(path, line["file"])
         truth = {event: event == label for event in EVENTS}
         source = line["source"].split(" ")[0]

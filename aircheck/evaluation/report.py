@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from aircheck.evaluation import plots
-from aircheck.evaluation.figures import MIN_ITEMS
+from aircheck.evaluation.figures import MIN_ITEMS, UNDER_SPEECH_FIGURES
 from aircheck.evaluation.gate import Outcome
 from aircheck.evaluation.items import TARGETS, DataError
 from aircheck.evaluation.table import Table
@@ -21,7 +21,14 @@ _TALK = ["flagged_per_hour", "flagged_per_hour_beside_profanity", "blocked_per_h
 _OF_TARGETS = ["precision", "recall", "false_positive_rate", "auc", "average_precision", "recall_at_5pct_fpr"]
 _OF_TARGETS += ["calibration_error"]
 _OF_PARTS = ["hate.auc", "hate.recall_at_5pct_fpr", "recall", "false_alarms", "flagged", "recall_group_gap"]
-_OF_PARTS += ["false_alarms_group_gap", *_TALK, "false_events_per_hour", "wer", "followed"]
+_OF_PARTS += [
+    "false_alarms_group_gap",
+    *_TALK,
+    "false_events_per_hour",
+    "wer",
+    "followed",
+    *UNDER_SPEECH_FIGURES.values(),
+]
 _UNITS = ("auc", "average_precision", "calibration_error", "score_group_gap", "errors")  # no percentages
 METHOD = (
     "Intervals are 95 %: Wilson's for shares, Poisson's for rates an hour, a percentile bootstrap for rankings and "

@@ -21,11 +21,11 @@ from rich.table import Table as Grid
 from aircheck.commands.serve import stop_on_sigterm
 from aircheck.evaluation import gate as gates
 from aircheck.evaluation import manifest, public_data, steerability, table, through_models
-from aircheck.evaluation.figures import figures
+from aircheck.evaluation.figures import figures, under_speech
 from aircheck.evaluation.items import COMMITTED_SET, DataError, Item, Kind, Result
 from aircheck.evaluation.report import Measured, Report, check_markdown, read_values
 from aircheck.evaluation.results import ResultLog
-from aircheck.evaluation.through_models import Scorer
+from aircheck.evaluation.through_models import Scorer, SoundScorer
 from aircheck.evaluation.through_server import ItemError, ServerGoneError, ServerScorer
 from aircheck.inference.acoustic_safety.errors import AcousticError, WeightsError
 from aircheck.inference.acoustic_safety.errors import LabelMapError as AcousticLabelMapError
@@ -151,12 +151,16 @@ def _scored(options: Options, settings: Settings, folder: Path, console: Console
     console.print(f"[bold]Measuring[/] {options.title}: {len(items)} items")
     with _scorer(options, settings, context, console) as scorer:
         results = _results(items, scorer, folder, options.fresh, console)
+        mixed = scorer.under_speech(items) if isinstance(scorer, SoundScorer) else {}
         languages, conditions = scorer.languages, dict(scorer.conditions)
     conditions.setdefault("pack", f"{pack.name} {pack.version}")
     conditions["data"] = _described(items, results)
-    scores = table.build(items, results, pack.for_context(context))
+    rules = pack.for_context(context)
+    scores = table.build(items, results, rules)
     faults = [f"{one.id}: {one.error}" for one in results if one.error]
-    return Measured(conditions, faults, figures(scores, languages, len(faults)), scores)
+    found = [figures(scores, languages, len(faults))]
+    found += [under_speech(louder_db, table.build(*both, rules)) for louder_db, both in mixed.items()]
+    return Measured(conditions, faults, pd.concat(found, ignore_index=True), scores)
 
 
 def _judge(options: Options, settings: Settings) -> Measured:

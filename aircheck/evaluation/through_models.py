@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from aircheck.evaluation.items import CATEGORIES, EVENTS, Item, Kind, Result, Span
+from aircheck.evaluation.mixtures import SAMPLE_RATE, SPEECH_LOUDER_DB, under_speech
+from aircheck.evaluation.public_data import SPEECH
 from aircheck.evaluation.transcribe import LIMITS, clips, transcribe
 from aircheck.inference import acoustic_safety
+from aircheck.inference.acoustic_safety.classifier import WINDOW_SAMPLES
 from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, EmbeddedAcousticClassifier
 from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.text_safety import service as text_safety
@@ -99,14 +103,53 @@ class SoundScorer:
             except (AudioError, OSError) as error:
                 yield Result(id=item.id, fingerprint="", error=f"{item.audio}: {error}")
 
+    def under_speech(self, items: Sequence[Item]) -> dict[float, tuple[list[Item], list[Result]]]:
+        """The items that hold an event, each under speech of the others: by how much louder the speech is, dB.
+
+        Empty where the items hold no event, or no speech. Items that cannot be read are left out, as `__call__` has
+        named them.
+        """
+        events = [item for item in items if any(item.truth.get(event) for event in EVENTS)]
+        spoken = [item for item in items if item.slices.get("kind") == SPEECH]
+        if not events or not spoken:
+            return {}
+        sounds, voices = (
+            [(item, audio) for item in part if len(audio := self._audio(item))] for part in (events, spoken)
+        )
+        found: dict[float, tuple[list[Item], list[Result]]] = {}
+        for louder_db in SPEECH_LOUDER_DB:
+            mixtures = under_speech([audio for _, audio in sounds], [audio for _, audio in voices], louder_db)
+            mixed = [item for item, _ in sounds]
+            found[louder_db] = (mixed, [self._heard(*pair) for pair in zip(mixed, mixtures, strict=True)])
+        return found
+
+    def _audio(self, item: Item) -> NDArray[np.float32]:
+        """The first window of a recording, without what pads it; empty where it cannot be read."""
+        try:
+            clip = next(clip for _, clip in clips(self._decoder, str(item.audio)))
+        except (AudioError, OSError, StopIteration):
+            return np.zeros(0, np.float32)
+        return clip.waveform[: round(clip.duration_s * SAMPLE_RATE)]
+
+    def _heard(self, item: Item, audio: NDArray[np.float32]) -> Result:
+        """Of what fits into one window."""
+        window = np.zeros((1, WINDOW_SAMPLES), np.float32)
+        window[0, : len(audio)] = audio
+        return self._of(item, [(0.0, window, len(audio) / SAMPLE_RATE)])
+
     def _result(self, item: Item) -> Result:
+        windows = clips(self._decoder, str(item.audio))
+        return self._of(item, ((start_s, clip.waveform[None], clip.duration_s) for start_s, clip in windows))
+
+    def _of(self, item: Item, windows: Iterable[tuple[float, NDArray[np.float32], float]]) -> Result:
+        """Of windows: where each begins, its waveform, its length in s."""
         highest = np.zeros(len(Event), np.float32)
         spans: list[Span] = []
-        duration_s = 0.0
-        for start_s, clip in clips(self._decoder, str(item.audio)):
-            heard = self._classifier.classify(clip.waveform[None], [clip.duration_s])
+        total_s = 0.0
+        for start_s, waveform, duration_s in windows:
+            heard = self._classifier.classify(waveform, [duration_s])
             highest = np.maximum(highest, heard.scores[0])
-            duration_s += clip.duration_s
+            total_s += duration_s
             spans += [
                 Span(target=one.event, start_s=start_s + one.start_s, end_s=start_s + one.end_s, score=one.score)
                 for one in heard.findings[0].spans
@@ -116,7 +159,7 @@ class SoundScorer:
         return Result(
             id=item.id,
             fingerprint=item.fingerprint(),
-            duration_s=duration_s,
+            duration_s=total_s,
             scores={name: known[name] for name in EVENTS if name in self._classifier.events},
             spans=tuple(spans),
         )

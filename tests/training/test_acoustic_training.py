@@ -16,12 +16,11 @@ from aircheck.inference.acoustic_safety.head import CLASSES, LEARNED
 from aircheck.inference.acoustic_safety.pieces import FRAME_SAMPLES, PIECE_FRAMES, PIECE_SAMPLES
 from aircheck.inference.acoustic_safety.yamnet import N_FEATURES
 from training.acoustic_safety.cache import Cached
-from training.acoustic_safety.clips import FOLDS, Clip, read_manifest, with_folds
-from training.acoustic_safety.evaluate import under_speech
+from training.acoustic_safety.clips import FOLDS, Clip, read_manifest
 from training.acoustic_safety.fit import SOMEWHERE, TrainingSet, fit, loss
 from training.acoustic_safety.folds import Scored, average_precision, choose_threshold, false_events_per_hour
 from training.acoustic_safety.packages import read_packages
-from training.acoustic_safety.scenes import UNKNOWN, Pool, loudness, make_scene, targets
+from training.acoustic_safety.scenes import UNKNOWN, Pool, make_scene, targets
 
 FRAME = np.arange(PIECE_SAMPLES) // FRAME_SAMPLES
 
@@ -90,19 +89,6 @@ def test_scenes_draw_from_one_fold_and_keep_to_their_form() -> None:
     with_event = [scene for scene in scenes if (scene.target[:, : len(SAFETY_EVENTS)] == 1).any()]
     assert 20 <= len(with_event) <= 50
     assert not any(scene.kind.startswith(("other", "music", "speech")) for scene in with_event)
-
-
-def test_an_event_under_speech_is_as_much_quieter_as_told(tmp_path: Path) -> None:
-    import soundfile
-
-    rng = np.random.default_rng(1)
-    soundfile.write(tmp_path / "shot.wav", rng.normal(0, 0.1, 8000), 16_000)
-    clips = with_folds([(tmp_path / "shot.wav", "gunshot", "a", "train")])
-    voice = tone(0, 15)
-    (mixture,) = under_speech(clips, [voice], 10.0)
-    gain = np.dot(mixture, voice) / np.dot(voice, voice)
-    shot = mixture - gain * voice
-    assert 20 * np.log10(loudness(gain * voice) / loudness(shot)) == pytest.approx(10.0, abs=1.0)
 
 
 def recording(label: str, scores: dict[str, float], duration_s: float = 30.0, is_measured: bool = True) -> Scored:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
+from aircheck.evaluation.mixtures import loudness
 from aircheck.inference.acoustic_safety.events import SAFETY_EVENTS
 from aircheck.inference.acoustic_safety.head import LEARNED
 from aircheck.inference.acoustic_safety.pieces import FRAME_SAMPLES, PIECE_FRAMES, PIECE_SAMPLES
@@ -193,12 +194,6 @@ def cells(audio: Audio) -> NDArray[np.float64]:
     """Power of each 20 ms, [cells]"""
     power: NDArray[np.float64] = np.square(audio.astype(np.float64)).reshape(-1, CELL_SAMPLES).mean(1)
     return power
-
-
-def loudness(audio: Audio) -> float:
-    """RMS of the loudest tenth of a second, five cells: bangs and words alike are compared where they sound."""
-    power = np.convolve(cells(audio), np.ones(5) / 5, "valid")
-    return float(np.sqrt(np.quantile(power, 0.98)))
 
 
 def targets(label: str, front: Audio, back: Audio, back_label: str | None) -> NDArray[np.float32]:
