@@ -17,12 +17,14 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from whisper.audio import CHUNK_LENGTH
 from whisper.tokenizer import Tokenizer
 
 from aircheck.inference.whisper.decoding.sampling import gumbel_noise
 
 NEG_INF = float("-inf")
+_ROW_MULTIPLE = 4  # of fp32: 16 bytes
 DETECT = -1
 """Instead of a language's token."""
 
@@ -205,7 +207,7 @@ class TokenRules:
     def _detect(self, logits: Tensor, state: SlotState, slots: Tensor) -> None:
         """The logits of the start token hold the no-speech probability and the language."""
         at_start, first = state.positions[slots] == 0, logits[slots]
-        no_speech = first.softmax(dim=-1)[:, self._no_speech]
+        no_speech = (first[:, self._no_speech] - log_sum_exp(first, first.amax(dim=-1))).exp_()
         state.no_speech_probs[slots] = torch.where(at_start, no_speech, state.no_speech_probs[slots])
         if self._language_tokens is not None:
             probability, index = first[:, self._language_tokens].softmax(dim=-1).max(dim=-1)
@@ -239,9 +241,15 @@ def log_sum_exp(x: Tensor, largest: Tensor) -> Tensor:
 
     What is less than the largest by 80 is nothing in fp32, but its exponential, a subnormal number, takes a CPU ten
     times as long as another.
+
+    A GPU adds up a row from its first multiple of 16 bytes on. Rows are padded to such a length, lest the order of the
+    sum, and with it its last digit, depend on the row.
     """
     largest = largest.clamp(min=-1e30)
-    return (x - largest[:, None]).clamp_(min=-80).exp_().sum(dim=-1).log_() + largest
+    terms = (x - largest[:, None]).clamp_(min=-80)
+    if terms.is_cuda:
+        terms = F.pad(terms, (0, -terms.shape[-1] % _ROW_MULTIPLE), value=NEG_INF)
+    return terms.exp_().sum(dim=-1).log_() + largest
 
 
 def suppressed_tokens(tokenizer: Tokenizer) -> list[int]:
