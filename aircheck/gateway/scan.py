@@ -20,7 +20,7 @@ from aircheck.settings import Settings
 from aircheck_client.schema import Context, Verdict, clock
 from preprocessing.container import Limits
 from preprocessing.decoding import CLIP_S, SAMPLE_RATE_HZ
-from preprocessing.errors import CorruptAudioError
+from preprocessing.errors import AudioError, CorruptAudioError
 from preprocessing.wave_file import wave_bytes, wave_samples
 
 EVENTS_AHEAD = 4  # that wait for a slow reader; then the scan waits too
@@ -79,7 +79,7 @@ class RecordingScan:
         self.recording = Recording(checker, request.terms(parts.settings.episode_parallel_windows, is_live))
         self.received_bytes = 0
         self.decoding: Decoding | None = None
-        self._broken_off: CorruptAudioError | None = None
+        self._cut_short: CorruptAudioError | StalledError | None = None  # why the upload ended before its end
         self._events: asyncio.Queue[Decoding | Answer | Verdict | Exception] = asyncio.Queue(EVENTS_AHEAD)
 
     async def run(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[Decoding | Answer | Verdict, None]:
@@ -120,18 +120,31 @@ class RecordingScan:
             try:
                 chunk = await asyncio.wait_for(anext(chunks, None), pause_s)
             except TimeoutError:
-                raise StalledError(f"no byte came for {pause_s:g} s; send the file without pauses") from None
-            except CorruptAudioError as fault:  # the caller's; what came before it is still checked
-                self._broken_off = fault
+                self._cut_short = StalledError(f"no byte came for {pause_s:g} s; send the file without pauses")
+                break
+            except CorruptAudioError as fault:  # the caller's
+                self._cut_short = fault
                 break
             if chunk is None:
                 break
             self.received_bytes += len(chunk)
             UPLOADED_BYTES.inc(len(chunk))
             await spool.append(chunk)
-        spool.complete()
+        spool.complete()  # also where it was cut short: what came before that is still checked
 
     async def _work(self, spool: Spool) -> None:
+        try:
+            summary = await self._check(spool)
+        except AudioError:
+            if self._cut_short is not None:  # which is why it cannot be read to its end
+                raise self._cut_short from None
+            raise
+        if self._cut_short is not None:
+            raise self._cut_short
+        whole = await asyncio.to_thread(self.recording.verdict, summary.undecoded_s, summary.warnings)
+        await self._events.put(whole)
+
+    async def _check(self, spool: Spool) -> Summary:
         settings = self._parts.settings
         limits = self._parts.limits(settings.max_episode_bytes, settings.max_episode_s)
         async with self._parts.decoders.decode(spool, limits, settings.window_max_s, self._is_live) as decoding:
@@ -142,11 +155,7 @@ class RecordingScan:
                 async for answer in answers:
                     verdict = answer.verdict.model_copy(update={"recording_s": stated_s})
                     await self._events.put(answer.with_verdict(verdict))
-            summary = decoding.summary
-        if self._broken_off is not None:
-            raise self._broken_off
-        whole = await asyncio.to_thread(self.recording.verdict, summary.undecoded_s, summary.warnings)
-        await self._events.put(whole)
+            return decoding.summary
 
     def _failure(self, cause: Exception) -> Exception:
         """The fault with its place in the recording, and what was found before it."""

@@ -51,7 +51,7 @@ class Options:
     """What a scan asks for beside the audio.
 
     language : ISO 639-1 code to transcribe in; empty: detected
-    idempotency_key : a name of yours for the work; it stands in every line of the server's log about it
+    idempotency_key : a name of yours for the work, which stands in the server's log; a repeat is checked anew
     priority : empty: clips before recordings; "bulk" comes after everything else
     transcript : whether verdicts carry all that was said; evidence always quotes what it rests on
     windows : whether the windows' verdicts are sent, or the recording's alone

@@ -96,7 +96,7 @@ def test_an_upload_that_stalls_ends_with_what_was_found_and_is_never_clean(scan,
     windows, error = scan(sent(data[: 4 * len(data) // 5], then=ENOUGH_S), is_live)
     assert isinstance(error, PartialError)
     assert isinstance(error.cause, StalledError)
-    assert windows
+    assert windows[-1].end_s == pytest.approx(56, abs=0.5)  # all that came, also what was not cut into a window yet
     assert windows[-1].end_s == pytest.approx(error.verdict.duration_s)
     assert error.verdict.action is Action.REVIEW
     assert error.verdict.coverage.undecoded_s >= (70 - windows[-1].end_s - 0.2 if name == "mp3" else 1)
@@ -104,7 +104,7 @@ def test_an_upload_that_stalls_ends_with_what_was_found_and_is_never_clean(scan,
 
 
 def test_an_upload_that_stalls_before_anything_was_heard_has_no_verdict(scan):
-    windows, error = scan(sent(wav(tone(1.0))[:1000], then=ENOUGH_S))
+    windows, error = scan(sent(wav(tone(1.0))[:20], then=ENOUGH_S))
     assert windows == []
     assert isinstance(error, StalledError)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from preprocessing.container import Limits
-from preprocessing.decoding import DecodeReport, decode
+from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, decode
+from preprocessing.speech_activity import SpanOptions, at_speech_level, speech_activity, speech_spans
 
 SPEECH = Path(__file__).parents[3] / "shared" / "data" / "speech"
 _LIMITS = Limits(max_bytes=2**26, max_duration_s=60, max_channels=2, max_sample_rate_hz=48_000)
@@ -18,8 +19,22 @@ _LIMITS = Limits(max_bytes=2**26, max_duration_s=60, max_channels=2, max_sample_
 
 def human_speech() -> list[np.ndarray]:
     """The LibriSpeech clips, fp32 [samples] each, 16 kHz mono."""
-    blocks = (decode(path.read_bytes(), _LIMITS, DecodeReport()) for path in sorted(SPEECH.glob("libri_*")))
-    return [np.concatenate(list(clip)) for clip in blocks]
+    return [samples_of(path) for path in sorted(SPEECH.glob("libri_*"))]
+
+
+def samples_of(path: Path) -> np.ndarray:
+    """fp32 [samples], 16 kHz mono."""
+    return np.concatenate(list(decode(path.read_bytes(), _LIMITS, DecodeReport())))
+
+
+def without_pauses(samples: np.ndarray) -> np.ndarray:
+    """Only where somebody speaks: fp32 [samples], 16 kHz mono, to the same."""
+    probabilities = speech_activity().probabilities(at_speech_level(samples))
+    options = SpanOptions(min_silence_s=0.12, padding_s=0.04)
+    spans = speech_spans(probabilities, len(samples) / SAMPLE_RATE_HZ, options)
+    return np.concatenate(
+        [samples[int(span.start_s * SAMPLE_RATE_HZ) : int(span.end_s * SAMPLE_RATE_HZ)] for span in spans]
+    )
 
 
 @dataclass(frozen=True)
