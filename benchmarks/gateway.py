@@ -6,7 +6,7 @@
 overhead: windows a second of one long recording through `Scan`, against the same windows sent straight to the ensemble,
           in turns, so that both see the same machine
 first:    from the first byte sent to the first window's verdict
-fairness: how long a clip takes while recordings are scanned, against the same clip alone
+fairness: how long a clip in which somebody speaks takes while recordings are scanned, against the same clips alone
 live:     from the end of a window, as it was spoken, to its verdict; audio is sent at the pace at which it plays
 
 All on loopback, bounded in count and time. Run it on a machine at rest.
@@ -15,11 +15,13 @@ All on loopback, bounded in count and time. Run it on a machine at rest.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Pcm, Retry
 from benchmarks import hardware, result_file
+from benchmarks.clips import sample_clips
 from preprocessing.wave_file import wave_bytes
 from preprocessing.windows import Episode
 
@@ -52,7 +55,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8, help="of audio for `overhead`, the recording repeated")
     parser.add_argument("--turns", type=int, default=2, help="of `overhead`: gateway, then ensemble")
     parser.add_argument("--scans", type=int, default=10, help="recordings scanned at a time for `fairness`")
-    parser.add_argument("--clips", type=int, default=40, help="clips sent for `fairness`, one after another")
+    parser.add_argument("--clips", type=int, default=60, help="clips sent for `fairness`, one after another")
     result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
     console = Console(highlight=False)
@@ -113,10 +116,17 @@ def first(asked: Any, server: Server, client: AircheckClient, samples: np.ndarra
 
 
 def fairness(asked: Any, server: Server, client: AircheckClient, samples: np.ndarray) -> dict[str, Any]:
-    """Seconds a clip takes, alone and beside scans of recordings."""
-    clip = _wave(samples[: CLIP_S * RATE_HZ])
+    """Seconds a clip with words takes, alone and beside scans of recordings."""
+    spoken = [clip for clip in sample_clips(asked.recording, CLIP_S) if client.scan_clip(clip).segments]
+    if not spoken:
+        raise SystemExit(f"{asked.recording.name}: nobody is heard to speak in it; give --recording")
+    clips = list(itertools.islice(itertools.cycle(spoken), asked.clips))
     recording = _wave(np.tile(samples, 8))
-    alone = [_timed(lambda: client.scan_clip(clip)) for _ in range(asked.clips)]
+
+    def each() -> list[float]:
+        return [_timed(partial(client.scan_clip, clip)) for clip in clips]
+
+    alone = each()
     is_over = threading.Event()
 
     def scan() -> None:
@@ -130,10 +140,11 @@ def fairness(asked: Any, server: Server, client: AircheckClient, samples: np.nda
             pool.submit(scan)
         time.sleep(10.0)
         try:
-            beside = [_timed(lambda: client.scan_clip(clip)) for _ in range(asked.clips)]
+            beside = each()
         finally:
             is_over.set()
-    return {"scans": asked.scans, "alone_s": _distribution(alone), "beside_s": _distribution(beside)}
+    counts = {"scans": asked.scans, "clips": len(clips), "different": len(set(clips))}
+    return {**counts, "alone_s": _distribution(alone), "beside_s": _distribution(beside)}
 
 
 def live(asked: Any, server: Server, client: AircheckClient, samples: np.ndarray) -> dict[str, Any]:
@@ -174,7 +185,7 @@ def markdown(report: dict[str, Any]) -> str:
         for name, label in (("alone_s", "alone"), ("beside_s", f"beside {found['scans']} scans")):
             times = found[name]
             rows.append(
-                f"| a clip of {CLIP_S} s {label}, median, p95 | {times['median']:.2f} s, {times['p95']:.2f} s |"
+                f"| a clip of at most {CLIP_S} s {label}, median, p95 | {times['median']:.2f} s, {times['p95']:.2f} s |"
             )
     if found := report.get("live"):
         rows.append(f"| live: window's end to verdict, median, p95 | {found['median']:.2f} s, {found['p95']:.2f} s |")

@@ -1,7 +1,8 @@
 """What a server does while its processes die, its disks fill and its callers misbehave.
 
     python -m benchmarks.faults
-    python -m benchmarks.faults --only "kill whisper" overload
+    python -m benchmarks.faults --only "kill whisper" overload    # the other rows stay as they are in the file
+    python -m benchmarks.faults --resume                          # only the rows that the file does not have
     python -m benchmarks.faults --show benchmarks/results/faults.json
 
 Starts a server with the settings in force and sends it, at each fault, 8 clips of the sample episode and a recording
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -31,7 +33,7 @@ from aircheck_client import AsyncAircheckClient, Retry
 from benchmarks import hardware, result_file
 from benchmarks.clips import sample_clips
 from benchmarks.faults.faults import IN_FLIGHT, Stage, all_faults
-from benchmarks.faults.load import Requests, Row
+from benchmarks.faults.load import Requests
 
 CLIP_S, RECORDING_S = 4.0, 20.0
 _INSIDE = "BENCHMARK_FAULTS_SPOOL"  # set within the namespace of its own: the small spool's folder
@@ -43,23 +45,26 @@ def main() -> int:
     """Parse arguments, do the faults one after another, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(all_faults()), metavar="FAULT", help=", ".join(all_faults()))
+    parser.add_argument("--resume", action="store_true", help="leave out what the result has, and keep it")
     result_file.add_options(parser, ROOT / "benchmarks" / "results" / "faults.json", markdown)
     options = parser.parse_args()
     if _INSIDE not in os.environ and _namespaces_work():
         return _run_inside()
     console = Console(highlight=False)
-    asyncio.run(_measure(options.only or list(all_faults()), options.out, console))
+    kept = _rows(options.out) if options.only or options.resume else {}
+    names = [name for name in options.only or all_faults() if not (options.resume and name in kept)]
+    asyncio.run(_measure(names, kept, options.out, console))
     return 0
 
 
-async def _measure(names: list[str], out: Path, console: Console) -> None:
+async def _measure(names: list[str], rows: dict[str, dict[str, Any]], out: Path, console: Console) -> None:
+    """Adds to `rows`, by the fault's name, and writes all of them after each."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))  # the client reads files on threads
     spool = os.environ.get(_INSIDE)
     settings = Settings.load(grpc_port=0, metrics_port=0, spool_dir=Path(spool) if spool else None)
     clips = sample_clips(ROOT / "samples" / "episode.mp3", CLIP_S)[1 : 1 + IN_FLIGHT]
     recording = _excerpt(RECORDING_S)
-    rows: list[Row] = []
-    report: dict[str, Any] = {"conditions": _conditions(settings)}
+    conditions = _conditions(settings)
     with Server(settings) as server:
         async with AsyncAircheckClient(server.url, retry=Retry(attempts=1)) as client:
             requests = Requests(client, clips, recording)
@@ -68,13 +73,19 @@ async def _measure(names: list[str], out: Path, console: Console) -> None:
             for name, fault in all_faults().items():
                 if name not in names or (name in _NEED_NAMESPACE and not spool):
                     continue
-                rows.append(await fault(stage))
-                report["faults"] = [asdict(row) for row in rows]
-                result_file.write(report, out)
-                console.print(
-                    markdown({"faults": report["faults"][-1:]}).splitlines()[-1], markup=False, soft_wrap=True
-                )
+                load = round(os.getloadavg()[0], 2)
+                rows[name] = {"name": name, **asdict(await fault(stage)), "load_average_before": load}
+                in_order = [rows[one] for one in all_faults() if one in rows]
+                result_file.write({"conditions": conditions, "faults": in_order}, out)
+                console.print(markdown({"faults": [rows[name]]}).splitlines()[-1], markup=False, soft_wrap=True)
     console.print(f"written to {out}")
+
+
+def _rows(result: Path) -> dict[str, dict[str, Any]]:
+    """Those that a file has, by the fault's name."""
+    if not result.exists():
+        return {}
+    return {row["name"]: row for row in json.loads(result.read_text())["faults"]}
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -107,7 +118,7 @@ def _excerpt(seconds: float) -> bytes:
 
 def _conditions(settings: Settings) -> dict[str, Any]:
     return {
-        "command": "python -m benchmarks.faults",
+        "command": " ".join(("python -m benchmarks.faults", *sys.argv[1:])),
         **hardware.facts(("torch", "nvidia-pytriton", "grpcio")),
         "whisper": settings.whisper,
         "clip_s": CLIP_S,

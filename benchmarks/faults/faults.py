@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import random
 import signal
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from aircheck.server import Server
-from aircheck_client import AsyncAircheckClient, Retry
+from aircheck_client import AsyncAircheckClient, Retry, Verdict
 from benchmarks.faults.load import LOST_AFTER_S, HealthWatch, Outcome, Requests, Row
 
 MODELS = ("audio_decode", "acoustic_safety", "whisper", "text_safety", "policy")
@@ -27,6 +32,8 @@ OVERLOAD, OVERLOAD_S, PATIENCE_S = 10, 10.0, 20.0  # times the measured rate; fo
 IDLE = 500
 SLOW = 4  # readers, and as many writers
 RUDE, RUDE_DEADLINE_S = 300, 0.05
+PAIRS, ROUNDS = 80, 10  # good and bad files of one command, and how often it is given
+_BAD = b"<!DOCTYPE html><html><body>Not found</body></html>"
 _RECOVERY_TIMEOUT_S = 120.0
 _random = random.Random(0)  # which callers leave when
 
@@ -47,7 +54,9 @@ def all_faults() -> dict[str, Callable[[Stage], Awaitable[Row]]]:
     killed = (*MODELS, "tritonserver", "reaper", "zygote")
     return {
         **{f"kill {name}": _killer(name) for name in killed},
+        "kill decoder": kill_decoder,
         **{f"stop {name}": _stopper(name) for name in ("whisper", "tritonserver")},
+        "alternating": alternating,
         "overload": overload,
         "idle": idle_connections,
         "slow": slow_callers,
@@ -65,6 +74,20 @@ def _killer(name: str) -> Callable[[Stage], Awaitable[Row]]:
     return kill
 
 
+async def kill_decoder(stage: Stage) -> Row:
+    """The decoder of a recording of which half has come: its caller is told, with what was found until then."""
+    held = _HeldFile(stage.recording)
+    call = asyncio.create_task(stage.requests.scan(source=held))
+    while not (decoder := await asyncio.to_thread(_decoder_at_work, stage.server)):
+        await asyncio.sleep(0.1)
+
+    def act() -> None:
+        decoder.kill()
+        held.go_on.set()
+
+    return await _during(stage, "kill -9 a decoder in the middle of a file", act, n_scans=0, others=[call])
+
+
 def _stopper(name: str) -> Callable[[Stage], Awaitable[Row]]:
     async def stop(stage: Stage) -> Row:
         def act() -> None:
@@ -75,6 +98,50 @@ def _stopper(name: str) -> Callable[[Stage], Awaitable[Row]]:
         return await _during(stage, f"`{name}` stopped for {PAUSE_S:g} s", act)
 
     return stop
+
+
+async def alternating(stage: Stage) -> Row:
+    """One command that scans good and bad files in turn, again and again: streams that end in an error.
+
+    Those ended a Triton that clients reached themselves: https://github.com/triton-inference-server/server/issues/8034
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        good, bad = Path(folder, "good.wav"), Path(folder, "bad.mp3")
+        good.write_bytes(stage.clip)
+        bad.write_bytes(_BAD)
+        command = [sys.executable, "-m", "aircheck_client.cli", "scan", "--json", "--url", stage.server.url]
+        before = _process(stage.server, "tritonserver")
+        outcomes: list[Outcome] = []
+        for _ in range(ROUNDS):
+            outcomes += await _scanned(stage, [*command, *[str(good), str(bad)] * PAIRS])
+        ended_s = time.monotonic()
+        async with _watched(stage) as health:
+            recovered_s = await _recovered(stage, health, ended_s)
+        is_same = _process(stage.server, "tritonserver") == before
+    note = f"the same Triton {'serves' if is_same else 'has ended'}"
+    return Row.of(f"{PAIRS} good and {PAIRS} bad files in turn, {ROUNDS} times", outcomes, None, recovered_s, note)
+
+
+async def _scanned(stage: Stage, command: list[str]) -> list[Outcome]:
+    """What became of the files of a command, by its standard streams."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    printed, told = await process.communicate()
+    verdicts = [json.loads(line) for line in printed.splitlines()]
+    right = [stage.requests.is_right(stage.clip, _verdict(line)) for line in verdicts]
+    refused = [line for line in told.splitlines() if b"not a known audio file" in line]
+    n_lost = 2 * PAIRS - len(right) - len(refused)
+    return [
+        *(Outcome("answered") if one else Outcome("lost", "wrong") for one in right),
+        *[Outcome("error", "InvalidAudioError")] * len(refused),
+        *[Outcome("lost", "no answer")] * n_lost,
+    ]
+
+
+def _verdict(fields: dict[str, Any]) -> Verdict:
+    """Of a line of `aircheck scan --json`: a verdict, and which file it is of."""
+    return Verdict.model_validate({name: fields[name] for name in Verdict.model_fields if name in fields})
 
 
 async def overload(stage: Stage) -> Row:
@@ -185,8 +252,18 @@ async def terminate(stage: Stage) -> Row:
     return Row.of("SIGTERM", outcomes, None, time.monotonic() - begun_s, note + "; the time is that of the exit")
 
 
-async def _during(stage: Stage, fault: str, act: Callable[[], object], n_scans: int = 1, lead_s: float = 1.0) -> Row:
-    """Acts `lead_s` after the requests were sent (before, if negative), and waits for what becomes of them."""
+async def _during(
+    stage: Stage,
+    fault: str,
+    act: Callable[[], object],
+    n_scans: int = 1,
+    lead_s: float = 1.0,
+    others: Sequence[asyncio.Task[Outcome]] = (),
+) -> Row:
+    """Acts `lead_s` after the requests were sent (before, if negative), and waits for what becomes of them.
+
+    others : requests that are in flight already
+    """
     async with _watched(stage) as health:
         calls = _calls(stage, IN_FLIGHT, n_scans) if lead_s >= 0 else []
         await asyncio.sleep(max(0.0, lead_s))
@@ -196,7 +273,7 @@ async def _during(stage: Stage, fault: str, act: Callable[[], object], n_scans: 
             await asyncio.sleep(-lead_s)
             calls = _calls(stage, IN_FLIGHT, n_scans)
         recovered = asyncio.create_task(_recovered(stage, health, begun_s))
-        outcomes = await asyncio.gather(*calls)
+        outcomes = await asyncio.gather(*calls, *others)
         noticed_s = None if health.unhealthy_at_s is None else health.unhealthy_at_s - begun_s
         return Row.of(fault, outcomes, noticed_s, await recovered)
 
@@ -244,6 +321,16 @@ def _process(server: Server, name: str) -> psutil.Process:
     return next(one for one in triton.children() if any(f"/{name}/1/model.py" in part for part in one.cmdline()))
 
 
+def _decoder_at_work(server: Server) -> psutil.Process | None:
+    """The process that has an upload open; only one recording may be under way."""
+    for process in _process(server, "zygote").children():
+        with contextlib.suppress(OSError):
+            files = Path(f"/proc/{process.pid}/fd")
+            if any("/aircheck-" in os.readlink(file) for file in files.iterdir()):
+                return process
+    return None
+
+
 def _resume(process: psutil.Process) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process.resume()
@@ -270,6 +357,20 @@ class _SlowFile(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         time.sleep(1.0)
         return super().read(4096)
+
+
+class _HeldFile(io.BytesIO):
+    """A file whose second half comes when `go_on` is set."""
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self.go_on, self._half = threading.Event(), len(data) // 2
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() < self._half:
+            return super().read(min(size or self._half, self._half - self.tell()))
+        self.go_on.wait(LOST_AFTER_S)
+        return super().read(size)
 
 
 def _median(ordered: list[float]) -> float:

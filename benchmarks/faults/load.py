@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from aircheck_client import AircheckError, AsyncAircheckClient, DeadlineError, Verdict
 
@@ -41,9 +41,13 @@ class Requests:
         clip = self._clips[index % len(self._clips)]
         return await self._outcome(clip, self._client.scan_clip(clip, timeout_s=timeout_s))
 
-    async def scan(self, timeout_s: float = LOST_AFTER_S) -> Outcome:
-        """The recording's outcome."""
-        return await self._outcome(self._recording, self._client.scan(self._recording, timeout_s=timeout_s))
+    async def scan(self, timeout_s: float = LOST_AFTER_S, source: BinaryIO | None = None) -> Outcome:
+        """The recording's outcome; `source` has its bytes, and ways of its own."""
+        return await self._outcome(self._recording, self._client.scan(source or self._recording, timeout_s=timeout_s))
+
+    def is_right(self, audio: bytes, verdict: Verdict) -> bool:
+        """Whether it is what was answered at rest on this clip, or on the recording."""
+        return _content(verdict) == _content(self._right[audio])
 
     async def _outcome(self, audio: bytes, call: Awaitable[Verdict]) -> Outcome:
         begun_s = time.monotonic()
@@ -53,7 +57,7 @@ class Requests:
             return Outcome("lost", "no answer", time.monotonic() - begun_s)
         except AircheckError as error:
             return Outcome("error", type(error).__name__, time.monotonic() - begun_s)
-        is_right = _content(verdict) == _content(self._right[audio])
+        is_right = self.is_right(audio, verdict)
         return Outcome("answered" if is_right else "lost", "" if is_right else "wrong", time.monotonic() - begun_s)
 
 
