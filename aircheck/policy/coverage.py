@@ -37,7 +37,7 @@ def unchecked(
     transcript: Transcript, duration_s: float, languages: Sequence[str], rules: CoverageRules
 ) -> tuple[Unchecked, ...]:
     """Where a window holds more that could not be checked than the pack tolerates, in order of time."""
-    found = _over(rules.untranscribed, _untranscribed(transcript, duration_s), "untranscribed")
+    found = _over(rules.untranscribed.within(duration_s), _untranscribed(transcript, duration_s), "untranscribed")
     by_language: dict[str, list[Segment]] = defaultdict(list)
     for segment in _unclassified(transcript, languages):
         by_language[segment.language].append(segment)

@@ -167,11 +167,21 @@ class GapRule(Strict):
     action: Action
 
 
+class WindowGapRule(GapRule):
+    """The same in a window; a short one tolerates no more than a share of its length."""
+
+    tolerated_share: Annotated[float, Field(strict=True, ge=0.0, le=1.0)] = 1.0
+
+    def within(self, duration_s: float) -> GapRule:
+        """The rule for a window of this length."""
+        return GapRule(tolerated_s=min(self.tolerated_s, self.tolerated_share * duration_s), action=self.action)
+
+
 class CoverageRules(Strict):
     """What follows where audio could not be checked; without a rule, it would pass as clean."""
 
     undecoded: GapRule  # seconds of a recording that could not be decoded
-    untranscribed: GapRule  # seconds of speech activity without text, in a window
+    untranscribed: WindowGapRule  # seconds of speech activity without text, in a window
     unclassified: GapRule  # seconds, in a window, of one language that the text classifier does not cover
 
 

@@ -34,7 +34,7 @@ def leading(evidence: Sequence[Evidence]) -> Evidence:
 
 
 def explain(category: str, evidence: Sequence[Evidence], policy: str) -> str:
-    """`violence_threat 0.93 ≥ 0.85 at 00:41–00:44: “…” → high, block (default v3), 3 places in all`.
+    """`violence_threat 0.93 ≥ 0.85 at 00:41–00:44: “…” → high, block (default v4), 3 places in all`.
 
     Score, threshold, words and their span are those of the leading evidence; `evidence` is in order of time.
     """

@@ -34,6 +34,15 @@ def test_a_language_that_the_classifier_does_not_know_is_reviewed(client, finnis
     assert any("'fi'" in warning for warning in verdict.warnings)
 
 
+@pytest.mark.parametrize("through", ["scan", "scan_clip"])
+def test_a_clip_so_short_that_whisper_hears_nothing_is_reviewed(client, through):
+    verdict = getattr(client, through)(wav(speak("Я найду тебя и убью тебя.", voice="ru")))
+    assert verdict.duration_s < 1.5
+    assert verdict.segments == ()
+    assert verdict.action is Action.REVIEW
+    assert [item.kind for item in verdict.unchecked] == ["untranscribed"]
+
+
 def test_the_language_is_that_of_the_only_window_with_words(client):
     *windows, whole = client.stream(case("silence30_then_threat.flac"))
     assert whole.language == "en"

@@ -49,7 +49,7 @@ def test_a_scream_beside_a_threat_is_raised_and_its_reason_says_why() -> None:
     assert (beside.severity, beside.action, beside.score) == (Severity.HIGH, Action.REVIEW, 0.6)
     assert beside.reason == (
         "scream 0.60 ≥ 0.50 at 00:08–00:09 (sound) [beside violence_threat: a scream beside a threat may be an attack "
-        "as it happens] → high, review (default v3)"
+        "as it happens] → high, review (default v4)"
     )
 
 

@@ -13,7 +13,7 @@ from aircheck.inference.text_safety.head import load_head
 from aircheck.policy.coverage import SLACK_S, SURE_PROBABILITY
 from aircheck.policy.decide import decide_window
 from aircheck.policy.fold import add_undecoded, fold, shift
-from aircheck.policy.packs import CoverageRules, GapRule, PackLibrary
+from aircheck.policy.packs import CoverageRules, GapRule, PackLibrary, WindowGapRule
 from aircheck.settings import ROOT
 from aircheck_client.schema import Action, Context, Coverage, Severity, TextFindings, Transcript, Verdict
 
@@ -34,7 +34,7 @@ class TestSpeechWithoutText:
         (gap,) = verdict.unchecked
         assert (gap.kind, gap.start_s, gap.end_s, gap.seconds) == ("untranscribed", 2.0 + SLACK_S, 23.0, 10.7)
         assert (verdict.action, verdict.severity, verdict.score) == (Action.REVIEW, Severity.NONE, 0.0)
-        assert verdict.reason == "review: 10.7 s of speech could not be transcribed at 00:02–00:23 (default v3)"
+        assert verdict.reason == "review: 10.7 s of speech could not be transcribed at 00:02–00:23 (default v4)"
 
     def test_of_a_whole_window_is_never_clean(self) -> None:
         verdict = decide(transcript(speech=((1.0, 3.0),)))
@@ -51,6 +51,20 @@ class TestSpeechWithoutText:
         assert decide(transcript(speech=((1.0, 1.0 + limit_s),))).action is Action.ALLOW
         assert decide(transcript(speech=((1.0, 1.01 + limit_s),))).action is Action.REVIEW
 
+    @pytest.mark.parametrize("duration_s", [0.4, 1.4, 4.9])
+    def test_of_a_short_clip_is_tolerated_up_to_a_share_of_it(self, duration_s: float) -> None:
+        rule = RULES.coverage.untranscribed
+        limit_s = rule.tolerated_share * duration_s
+        assert limit_s < rule.tolerated_s
+
+        def decided(speech_s: float) -> Action:
+            spoken = transcript(speech=((0.0, speech_s),))
+            return decide_window(spoken, ENGLISH, heard(), duration_s, Context(), RULES).action
+
+        assert decided(limit_s - 0.01) is Action.ALLOW
+        assert decided(limit_s + 0.01) is Action.REVIEW
+        assert decided(duration_s) is Action.REVIEW
+
     def test_beyond_the_window_does_not_count(self) -> None:
         verdict = decide(transcript(segment("hello", 0, 99), speech=((20.0, 99.0),)))
         assert (verdict.coverage.speech_s, verdict.coverage.unread_s) == (10.0, 0.0)
@@ -61,7 +75,7 @@ class TestSpeechWithoutText:
         assert verdict.action is Action.BLOCK
         assert verdict.reason == (
             "block: hate (high, 0.90) at 00:01–00:02; 6.7 s of speech could not be transcribed at 00:02–00:09 (review)"
-            " (default v3)"
+            " (default v4)"
         )
 
     def test_leads_a_milder_finding_in_the_reason(self) -> None:
@@ -73,7 +87,7 @@ class TestSpeechWithoutText:
     def test_leads_to_what_the_pack_says(self) -> None:
         rules = CoverageRules(
             undecoded=GapRule(tolerated_s=0.0, action=Action.BLOCK),
-            untranscribed=GapRule(tolerated_s=3.0, action=Action.LIMIT),
+            untranscribed=WindowGapRule(tolerated_s=3.0, action=Action.LIMIT),
             unclassified=GapRule(tolerated_s=0.0, action=Action.ALLOW),
         )
         other = decide_window(
@@ -198,7 +212,7 @@ class TestWhatCouldNotBeDecoded:
         assert verdict.coverage == self.EPISODE.coverage + Coverage(unread_s=4.0, undecoded_s=4.0)
         assert verdict.coverage.untranscribed_s == 0.0
         assert (verdict.action, verdict.scope) == (Action.REVIEW, "episode")
-        assert verdict.reason == "review: 4.0 s of audio could not be decoded at 00:00–00:30 (default v3)"
+        assert verdict.reason == "review: 4.0 s of audio could not be decoded at 00:00–00:30 (default v4)"
 
     def test_changes_nothing_when_there_is_none(self) -> None:
         assert add_undecoded(self.EPISODE, 0.0, RULES.coverage) == self.EPISODE

@@ -71,21 +71,21 @@ class TestCleanWindow:
             Action.ALLOW,
             (),
         )
-        assert verdict.reason == "nothing found (default v3)"
+        assert verdict.reason == "nothing found (default v4)"
 
     def test_still_carries_its_transcript_language_context_and_pack(self) -> None:
         context = Context(content_type="clip", market="SE")
         verdict = decide(text_findings(said("hate", 0.1, "good morning")), context=context)
         assert [(item.text, item.language) for item in verdict.segments] == [("good morning", "en")]
         assert (verdict.scope, verdict.start_s, verdict.duration_s, verdict.language) == ("window", 0.0, WINDOW_S, "en")
-        assert (verdict.context, verdict.policy_pack, verdict.policy_version) == (context, "default", "3")
+        assert (verdict.context, verdict.policy_pack, verdict.policy_version) == (context, "default", "4")
 
 
 class TestTextFinding:
     def test_says_what_where_how_sure_and_what_follows(self) -> None:
         finding = only(decide(text_findings(said("violence_threat", 0.93, " i am going to kill you", 11.0, 14.5))))
         assert finding.reason == (
-            "violence_threat 0.93 ≥ 0.85 at 00:11–00:14: “i am going to kill you” → high, block (default v3)"
+            "violence_threat 0.93 ≥ 0.85 at 00:11–00:14: “i am going to kill you” → high, block (default v4)"
         )
         assert (finding.category, finding.score, finding.severity, finding.action) == (
             "violence_threat",
@@ -179,7 +179,7 @@ class TestTextFinding:
 class TestSound:
     def test_makes_a_finding_under_the_events_name(self) -> None:
         finding = only(decide(acoustic=heard(EventSpan(event="gunshot", start_s=3, end_s=4, score=0.9))))
-        assert finding.reason == "gunshot 0.90 ≥ 0.80 at 00:03–00:04 (sound) → low, review (default v3)"
+        assert finding.reason == "gunshot 0.90 ≥ 0.80 at 00:03–00:04 (sound) → low, review (default v4)"
         (evidence,) = finding.evidence
         assert (evidence.modality, evidence.event, evidence.quote) == ("acoustic", "gunshot", None)
         assert (evidence.model, evidence.model_version) == ("sound-model", "3")
@@ -225,7 +225,7 @@ def test_the_most_severe_finding_comes_first_and_the_summary_names_them_all() ->
     )
     assert [finding.category for finding in verdict.findings] == ["hate", "profanity", "siren"]
     assert verdict.reason == (
-        "block: hate (high, 0.90) at 00:05–00:06; also profanity (low, label_explicit), siren (low, allow) (default v3)"
+        "block: hate (high, 0.90) at 00:05–00:06; also profanity (low, label_explicit), siren (low, allow) (default v4)"
     )
     assert (verdict.score, verdict.severity, verdict.action) == (1.0, Severity.HIGH, Action.BLOCK)
 

@@ -124,7 +124,7 @@ class TestEpisode:
         assert (verdict.score, verdict.severity, verdict.action) == (0.95, Severity.HIGH, Action.BLOCK)
         assert [finding.category for finding in verdict.findings] == ["hate", "gunshot", "profanity"]
         assert verdict.findings[0].reason == (
-            "hate 0.95 ≥ 0.85 at 00:31–00:32: “grave” → high, block (default v3), 2 places in all"
+            "hate 0.95 ≥ 0.85 at 00:31–00:32: “grave” → high, block (default v4), 2 places in all"
         )
         assert verdict.reason.startswith("block: hate (high, 0.95) at 00:31–00:32; also gunshot")
 
@@ -150,7 +150,7 @@ class TestEpisode:
         assert (verdict.action, verdict.severity, verdict.reason) == (
             Action.ALLOW,
             Severity.NONE,
-            "nothing found (default v3)",
+            "nothing found (default v4)",
         )
 
     def test_needs_windows_made_under_one_set_of_terms(self) -> None:
@@ -158,7 +158,7 @@ class TestEpisode:
             fold([], 0.0)
         strict = LIBRARY["strict"].for_context(Context())
         other = decide_window(transcript(), text_findings(), heard(), WINDOW_S, Context(), strict)
-        with pytest.raises(PolicyError, match=r"different terms: default v3.*strict v3"):
+        with pytest.raises(PolicyError, match=r"different terms: default v4.*strict v4"):
             fold([window(0), other], PAIR_S)
         newer = TextFindings(model="text-model", model_version="8")
         other = decide_window(transcript(), newer, heard(), WINDOW_S, Context(), RULES)

@@ -22,7 +22,7 @@ from aircheck_client.schema import Action, Context, Severity
 POLICIES = ROOT / "server_config" / "policies"
 SHIPPED = sorted(POLICIES.glob("*.yaml"))
 LIBRARY = PackLibrary(POLICIES)
-RULES_OF_VERSION = {("default", "3"): "765fedb2fc4113c1", ("strict", "3"): "2d0c8a8f017048f9"}
+RULES_OF_VERSION = {("default", "4"): "fbd2f1113188833e", ("strict", "4"): "469ed583646f7ae9"}
 """Digests of what each shipped version says, comments aside."""
 
 
@@ -420,7 +420,7 @@ def test_levels_are_read_as_the_wire_types(default_pack: PolicyPack) -> None:
 class TestChecker:
     def test_lists_the_packs_of_a_good_directory(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([str(POLICIES)]) == 0
-        assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["default v3", "strict v3"]
+        assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["default v4", "strict v4"]
 
     def test_fails_with_the_fault_of_a_bad_one(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(tmp_path, {"name": "kids"}, "kids")

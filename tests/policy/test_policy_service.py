@@ -61,7 +61,7 @@ def test_the_context_chooses_pack_and_override(service: PolicyService) -> None:
     audiobook = json.dumps({"content_type": "audiobook"}).encode()
     assert ask(service, context_json=audiobook).action is Action.LABEL_EXPLICIT
     strict = ask(service, context_json=json.dumps({"policy_pack": "strict"}).encode())
-    assert (strict.action, strict.policy_pack, strict.policy_version) == (Action.BLOCK, "strict", "3")
+    assert (strict.action, strict.policy_pack, strict.policy_version) == (Action.BLOCK, "strict", "4")
 
 
 def test_the_transcript_is_whispers_even_where_no_segment_was_classified(service: PolicyService) -> None:
