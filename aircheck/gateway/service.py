@@ -23,7 +23,7 @@ from aircheck.gateway.triton_link import Served
 from aircheck.policy import provenance
 from aircheck.policy.errors import RequestError
 from aircheck.policy.service import PolicyService
-from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
+from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict, WindowFindings
 from aircheck_client.v1 import aircheck_pb2 as v1
 from aircheck_client.v1 import aircheck_pb2_grpc
 from aircheck_client.wire import from_message, to_message
@@ -193,6 +193,10 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 scores.categories.update(event.categories)
                 scores.events.update(event.events)
                 yield v1.ScanEvent(scores=scores)
+            if start.include_findings:
+                findings = WindowFindings.model_validate_json(event.findings_json)
+                findings = findings.model_copy(update={"start_s": window.start_s})
+                yield v1.ScanEvent(findings=to_message(findings, v1.WindowFindings()))
             if not start.omit_windows:
                 yield v1.ScanEvent(window=_verdict(window, start.omit_transcript))
             progress = v1.Progress(checked_s=window.end_s, received_bytes=scan.received_bytes)

@@ -34,7 +34,7 @@ from preprocessing.errors import AudioError
 from preprocessing.wave_file import wave_bytes
 
 MODEL = "audio_safety"
-_OUTPUTS = ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES")
+_OUTPUTS = ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES", "FINDINGS")
 
 SILENCE = wave_bytes(np.zeros((1, SAMPLE_RATE_HZ // 2), np.float32), SAMPLE_RATE_HZ)
 """A window of which every model says something, at little cost."""
@@ -208,11 +208,12 @@ def _answer(response: service_pb2.ModelInferResponse) -> Answer:
     found = dict(zip((output.name for output in response.outputs), response.raw_output_contents, strict=True))
     if missing := set(_OUTPUTS) - set(found):
         raise ValueError(f"no {', '.join(sorted(missing))}")
-    verdict, categories, events = (found[name] for name in _OUTPUTS)
+    verdict, categories, events, findings = (found[name] for name in _OUTPUTS)
     return Answer(
         verdict=Verdict.model_validate_json(verdict[4:]),  # BYTES: a length, then the text
         categories=_by_name(Category, categories),
         events=_by_name(Event, events),
+        findings_json=findings[4:],
     )
 
 

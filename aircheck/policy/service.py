@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +82,29 @@ class PolicyService:
             _parsed("WARNINGS", _WARNINGS, warnings_json),
             self._judge.review(text, rules) if self._judge else None,
             self._language,
+        )
+
+    def findings_json(
+        self,
+        *,
+        transcript_json: bytes,
+        text_findings_json: bytes,
+        acoustic_findings_json: bytes,
+        duration_s: float,
+        warnings_json: bytes,
+    ) -> bytes:
+        """What `decide` made a verdict of, as a schema.WindowFindings that starts at 0; joined, not parsed again."""
+        language = json.dumps(self._language).encode()
+        return (
+            b'{"start_s":0,"duration_s":%s,"transcript":%s,"text_findings":%s,"acoustic_findings":%s,"warnings":%s,'
+            b'"language":%s}'
+        ) % (
+            repr(duration_s).encode(),
+            transcript_json,
+            text_findings_json,
+            acoustic_findings_json,
+            warnings_json,
+            language,
         )
 
     def rules(self, context_json: bytes) -> tuple[Context, Rules]:

@@ -15,6 +15,7 @@ from aircheck_client.schema import (
     TextFindings,
     Transcript,
     Verdict,
+    WindowFindings,
     WindowScores,
 )
 from aircheck_client.v1 import aircheck_pb2 as v1
@@ -56,6 +57,7 @@ class Options:
     transcript : whether verdicts carry all that was said; evidence always quotes what it rests on
     windows : whether the windows' verdicts are sent, or the recording's alone
     scores : whether the scores of all categories come with each window, also those below the pack's thresholds
+    findings : whether all that the classifiers found comes with each window, to decide it again by another pack
     """
 
     context: Context = field(default_factory=Context)
@@ -65,6 +67,7 @@ class Options:
     transcript: bool = True
     windows: bool = True
     scores: bool = False
+    findings: bool = False
 
     def __post_init__(self) -> None:
         if self.priority not in _PRIORITIES:
@@ -81,12 +84,13 @@ class Options:
                 omit_windows=not self.windows,
                 omit_transcript=not self.transcript,
                 include_scores=self.scores,
+                include_findings=self.findings,
             )
         )
 
     def clip(self, audio: bytes) -> v1.ScanClipRequest:
         """Raises ValueError for an option that clips do not have."""
-        self._refuse("transcript", "windows", "scores")
+        self._refuse("transcript", "windows", "scores", "findings")
         return v1.ScanClipRequest(
             context=to_message(self.context, v1.Context()),
             language=self.language,
@@ -97,7 +101,7 @@ class Options:
 
     def listen_start(self, pcm: Pcm | None) -> v1.ListenRequest:
         """Raises ValueError for an option that live audio does not have."""
-        self._refuse("priority", "transcript", "windows", "scores")
+        self._refuse("priority", "transcript", "windows", "scores", "findings")
         start = v1.ListenStart(
             context=to_message(self.context, v1.Context()),
             language=self.language,
@@ -141,6 +145,8 @@ class Progressing:
     """Of the windows so far; the recording's verdict has all of them."""
     scores: list[WindowScores] = field(default_factory=list)
     """Of each window so far, where they were asked for."""
+    findings: list[WindowFindings] = field(default_factory=list)
+    """The same."""
     partial: Verdict | None = None
     """Where it failed midway: the verdict on what was checked."""
     is_complete: bool = False
@@ -156,6 +162,8 @@ class Progressing:
             self.warnings.append(event.warning)
         elif kind == "scores":
             self.scores.append(from_message(event.scores, WindowScores))
+        elif kind == "findings":
+            self.findings.append(from_message(event.findings, WindowFindings))
         elif kind == "progress":
             self.progress = from_message(event.progress, Progress)
         elif kind == "partial":

@@ -358,6 +358,21 @@ class WindowScores(_Model):
     events: dict[str, Score] = Field(default_factory=dict)
 
 
+class WindowFindings(_Model):
+    """What the classifiers found in a window, from which it can be decided again, by any pack, without its audio.
+
+    The times in `transcript`, `text_findings` and `acoustic_findings` count from the window's start.
+    """
+
+    start_s: Seconds = Field(description="of the window, in the recording")
+    duration_s: Seconds
+    transcript: Transcript
+    text_findings: TextFindings
+    acoustic_findings: AcousticFindings
+    warnings: tuple[str, ...] = Field(default=(), description="of the decoder")
+    language: str = Field(default="", description="that of all audio, by the server's settings; empty: detected")
+
+
 class Progress(_Model):
     """How far a scan is. Windows up to `checked_s` have their verdicts."""
 

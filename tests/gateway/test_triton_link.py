@@ -33,8 +33,7 @@ VERDICT = Verdict(
     server_version="0",
     models=(),
 )
-
-
+FINDINGS = b'{"start_s": 0}'
 _IN = "in ensemble 'audio_safety', "
 
 
@@ -58,6 +57,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             "VERDICT": struct.pack("<I", len(text)) + text,
             "TEXT_SCORES": bytes(4 * len(Category)),
             "ACOUSTIC_SCORES": bytes(4 * len(Event)),
+            "FINDINGS": struct.pack("<I", len(FINDINGS)) + FINDINGS,
         }
         asked = [output.name for output in request.outputs]
         tensor = service_pb2.ModelInferResponse.InferOutputTensor
@@ -91,7 +91,9 @@ def infer(triton, deadline_s=None):
 
 def test_a_window_is_sent_whole_and_its_verdict_comes_back():
     triton = FakeTriton()
-    assert infer(triton).verdict == VERDICT
+    answer = infer(triton)
+    assert answer.verdict == VERDICT
+    assert answer.findings_json == FINDINGS
     (request,) = triton.requests
     assert [(one.name, list(one.shape)) for one in request.inputs] == [
         ("AUDIO", [1, 4]),

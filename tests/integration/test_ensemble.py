@@ -28,7 +28,7 @@ def test_every_container_is_decoded_and_transcribed(client, name):
 
 def test_the_ensemble_returns_what_its_models_found(models):
     out = models("audio_safety", AUDIO=audio(wav(speak(SAID))), CONTEXT=["{}"], LANGUAGE=[""])
-    assert set(out) == {"VERDICT", "TEXT", "TEXT_SCORES", "ACOUSTIC_SCORES"}
+    assert set(out) == {"VERDICT", "TEXT", "TEXT_SCORES", "ACOUSTIC_SCORES", "FINDINGS"}
     assert out["TEXT_SCORES"].shape == (1, 11)
 
 

@@ -112,7 +112,7 @@ class Context(_message.Message):
     def __init__(self, content_type: _Optional[_Union[ContentType, str]] = ..., market: _Optional[str] = ..., policy_pack: _Optional[str] = ..., audience: _Optional[_Union[Audience, str]] = ...) -> None: ...
 
 class ScanStart(_message.Message):
-    __slots__ = ("context", "language", "idempotency_key", "priority", "size_bytes", "omit_windows", "omit_transcript", "include_scores")
+    __slots__ = ("context", "language", "idempotency_key", "priority", "size_bytes", "omit_windows", "omit_transcript", "include_scores", "include_findings")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class ScanStart(_message.Message):
     OMIT_WINDOWS_FIELD_NUMBER: _ClassVar[int]
     OMIT_TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_SCORES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_FINDINGS_FIELD_NUMBER: _ClassVar[int]
     context: Context
     language: str
     idempotency_key: str
@@ -129,7 +130,8 @@ class ScanStart(_message.Message):
     omit_windows: bool
     omit_transcript: bool
     include_scores: bool
-    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., language: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., size_bytes: _Optional[int] = ..., omit_windows: bool = ..., omit_transcript: bool = ..., include_scores: bool = ...) -> None: ...
+    include_findings: bool
+    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., language: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., size_bytes: _Optional[int] = ..., omit_windows: bool = ..., omit_transcript: bool = ..., include_scores: bool = ..., include_findings: bool = ...) -> None: ...
 
 class ScanRequest(_message.Message):
     __slots__ = ("start", "chunk", "broken_off")
@@ -287,8 +289,26 @@ class WindowScores(_message.Message):
     events: _containers.ScalarMap[str, float]
     def __init__(self, start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., categories: _Optional[_Mapping[str, float]] = ..., events: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
+class WindowFindings(_message.Message):
+    __slots__ = ("start_s", "duration_s", "transcript", "text_findings", "acoustic_findings", "warnings", "language")
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    ACOUSTIC_FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    start_s: float
+    duration_s: float
+    transcript: Transcript
+    text_findings: TextFindings
+    acoustic_findings: AcousticFindings
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    language: str
+    def __init__(self, start_s: _Optional[float] = ..., duration_s: _Optional[float] = ..., transcript: _Optional[_Union[Transcript, _Mapping]] = ..., text_findings: _Optional[_Union[TextFindings, _Mapping]] = ..., acoustic_findings: _Optional[_Union[AcousticFindings, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ...) -> None: ...
+
 class ScanEvent(_message.Message):
-    __slots__ = ("accepted", "recording", "window", "progress", "warning", "episode", "partial", "scores")
+    __slots__ = ("accepted", "recording", "window", "progress", "warning", "episode", "partial", "scores", "findings")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     RECORDING_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +317,7 @@ class ScanEvent(_message.Message):
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     accepted: Accepted
     recording: Recording
     window: Verdict
@@ -305,7 +326,8 @@ class ScanEvent(_message.Message):
     episode: Verdict
     partial: Verdict
     scores: WindowScores
-    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ..., window: _Optional[_Union[Verdict, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., warning: _Optional[str] = ..., episode: _Optional[_Union[Verdict, _Mapping]] = ..., partial: _Optional[_Union[Verdict, _Mapping]] = ..., scores: _Optional[_Union[WindowScores, _Mapping]] = ...) -> None: ...
+    findings: WindowFindings
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ..., window: _Optional[_Union[Verdict, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., warning: _Optional[str] = ..., episode: _Optional[_Union[Verdict, _Mapping]] = ..., partial: _Optional[_Union[Verdict, _Mapping]] = ..., scores: _Optional[_Union[WindowScores, _Mapping]] = ..., findings: _Optional[_Union[WindowFindings, _Mapping]] = ...) -> None: ...
 
 class ScanClipResponse(_message.Message):
     __slots__ = ("verdict",)

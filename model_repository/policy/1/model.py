@@ -49,10 +49,10 @@ class TritonPythonModel:
         columns = [pb_utils.get_input_tensor_by_name(request, name).as_numpy()[:, 0] for name in _INPUTS]
         try:
             verdicts = [self._verdict(*row) for row in zip(*columns, strict=True)]
+            findings = [self._findings(*row[:-1]) for row in zip(*columns, strict=True)]
         except PolicyError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
-        output = np.array(verdicts, dtype=np.object_).reshape(-1, 1)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("VERDICT", output)])
+        return pb_utils.InferenceResponse([_strings("VERDICT", verdicts), _strings("FINDINGS", findings)])
 
     def _verdict(
         self, transcript: bytes, text: bytes, acoustic: bytes, duration_s: np.float32, warnings: bytes, context: bytes
@@ -66,3 +66,18 @@ class TritonPythonModel:
             context_json=context,
         )
         return verdict.model_dump_json().encode()
+
+    def _findings(
+        self, transcript: bytes, text: bytes, acoustic: bytes, duration_s: np.float32, warnings: bytes
+    ) -> bytes:
+        return self._service.findings_json(
+            transcript_json=transcript,
+            text_findings_json=text,
+            acoustic_findings_json=acoustic,
+            duration_s=float(duration_s),
+            warnings_json=warnings,
+        )
+
+
+def _strings(name: str, values: list[bytes]) -> Any:
+    return pb_utils.Tensor(name, np.array(values, dtype=np.object_).reshape(-1, 1))
