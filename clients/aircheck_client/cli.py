@@ -172,6 +172,9 @@ def listen(
 
 def main() -> None:
     """Entry point of the `aircheck` command."""
+    from aircheck_client.catalogue.command import bulk
+
+    app.add_typer(bulk, name="bulk")
     for entry in sorted(entry_points(group="aircheck.commands"), key=lambda entry: entry.name):
         app.command(entry.name)(entry.load())
     app()

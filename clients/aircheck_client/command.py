@@ -53,7 +53,7 @@ class Command:
             told.error(f"--format {self.form}: makes one file of one recording; scan them one by one")
             return ExitCode.ERROR
         try:
-            client, context = self._client(), self._context()
+            client, context = self._client(), context_of(self.context)
         except (OSError, ValueError) as error:
             told.error(str(error))
             return ExitCode.ERROR
@@ -83,7 +83,7 @@ class Command:
             told.error(f"--format {self.form}: live audio has {', '.join(LIVE_FORMATS)}")
             return ExitCode.ERROR
         try:
-            client, context = self._client(), self._context()
+            client, context = self._client(), context_of(self.context)
             pcm = Pcm(sample_rate_hz=pcm_rate_hz) if pcm_rate_hz else None
             if self.form == "csv":
                 write(csv_header())
@@ -150,19 +150,31 @@ class Command:
 
     def _client(self) -> AircheckClient:
         """Raises ValueError, OSError."""
-        ca, certificate, key = self.tls_files
-        tls = Tls(ca, certificate, key) if any(self.tls_files) else self.tls
-        token = self.token_file.read_text() if self.token_file else os.environ.get("AIRCHECK_TOKEN", "")
-        return AircheckClient(self.url, tls=tls, token=token.strip() or None, timeout_s=self.timeout_s)
+        connection = connection_of(self.url, self.tls, self.tls_files, self.token_file)
+        return AircheckClient(**connection, timeout_s=self.timeout_s)
 
-    def _context(self) -> Context:
-        """Raises ValueError, which names the option."""
-        try:
-            return Context.model_validate(dict(self.context))
-        except ValidationError as error:
-            fault = error.errors()[0]
-            name = {"policy_pack": "policy"}.get(str(fault["loc"][0]), str(fault["loc"][0]).replace("_", "-"))
-            raise ValueError(f"--{name}: {fault['msg']}") from None
+
+def connection_of(
+    url: str, tls: bool, tls_files: tuple[Path | None, Path | None, Path | None], token_file: Path | None
+) -> dict[str, Any]:
+    """What both clients take of the options `--url`, `--tls`, `--tls-…` and `--token-file`. Raises OSError."""
+    ca, certificate, key = tls_files
+    token = token_file.read_text() if token_file else os.environ.get("AIRCHECK_TOKEN", "")
+    return {
+        "url": url,
+        "tls": Tls(ca, certificate, key) if any(tls_files) else tls,
+        "token": token.strip() or None,
+    }
+
+
+def context_of(fields: Mapping[str, str]) -> Context:
+    """Raises ValueError, which names the option."""
+    try:
+        return Context.model_validate(dict(fields))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = {"policy_pack": "policy"}.get(str(fault["loc"][0]), str(fault["loc"][0]).replace("_", "-"))
+        raise ValueError(f"--{name}: {fault['msg']}") from None
 
 
 def scan_with_progress(

@@ -18,6 +18,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -110,6 +111,23 @@ class ItemEntry(_Model):
     done_at: AwareDatetime
 
 
+class Failure(_Model):
+    """An item that could not be done, for people and for the next run: a line of `dead_letters.jsonl`.
+
+    reason : see `aircheck_client.catalogue.scanning`
+    attempts : over all runs
+    """
+
+    id: str
+    uri: str = ""
+    reason: str
+    message: str
+    is_retryable: bool
+    next_step: str
+    attempts: int = 1
+    failed_at: AwareDatetime
+
+
 class Record(_Model):
     """What was heard in one audio, and what one policy makes of it.
 
@@ -170,6 +188,28 @@ class RecordStore:
         """After its record. An item that is done again, by other models or another policy, keeps its latest record."""
         self._write(self.item_path(entry.item.id), _packed(entry, self._zstandard))
 
+    def failure(self, item_id: str) -> Failure | None:
+        return self._read(self._named("failures", item_id), Failure)
+
+    def put_failure(self, failure: Failure) -> None:
+        self._write(self._named("failures", failure.id), _packed(failure, self._zstandard))
+
+    def forget_failure(self, item_id: str) -> None:
+        """Of an item that is done now."""
+        with suppress(FileNotFoundError):
+            self._files.rm_file(self._named("failures", item_id))
+
+    @property
+    def failures(self) -> Iterator[Failure]:
+        for path in self._walk("failures"):
+            if (failure := self._read(path, Failure)) is not None:
+                yield failure
+
+    def write_text(self, name: str, text: str) -> str:
+        """A file for people at the store's top; returns where it lies."""
+        self._write(f"{self._root}/{name}", text.encode("utf-8", "replace"))
+        return f"{self.url.rstrip('/')}/{name}"
+
     @property
     def items(self) -> Iterator[ItemEntry]:
         """All that are done, in no order that means anything."""
@@ -182,8 +222,11 @@ class RecordStore:
         return f"{folder}/{key.models}-{key.pack}.json.zst"
 
     def item_path(self, item_id: str) -> str:
+        return self._named("items", item_id)
+
+    def _named(self, part: str, item_id: str) -> str:
         name = hashlib.sha256(item_id.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{self._root}/items/{name[:2]}/{name}.json.zst"
+        return f"{self._root}/{part}/{name[:2]}/{name}.json.zst"
 
     def _read(self, path: str, kind: type[_T]) -> _T | None:
         try:
@@ -219,7 +262,7 @@ class RecordStore:
 
     def _walk(self, part: str) -> Iterator[str]:
         for prefix in sorted(self._list(f"{self._root}/{part}")):
-            if part == "items":
+            if part != "records":
                 yield from self._list(prefix)
             else:
                 for folder in self._list(prefix):
