@@ -151,7 +151,7 @@ class StoreError(Exception):
 class RecordStore:
     """Records and items under a folder or an object store's prefix. Thread-safe."""
 
-    def __init__(self, url: str, **storage_options: Any):
+    def __init__(self, url: str | os.PathLike[str], **storage_options: Any):
         """`storage_options` are fsspec's, such as an endpoint. Raises StoreError for a place that it cannot open."""
         fsspec = imported("fsspec")
         self._zstandard = imported("zstandard")
