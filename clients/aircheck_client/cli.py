@@ -1,4 +1,4 @@
-"""The `aircheck` command. The client brings `scan` and `listen`; an installed server side adds its own commands."""
+"""The `aircheck` command. The client brings its own commands; an installed server side adds others."""
 
 from __future__ import annotations
 
@@ -168,6 +168,72 @@ def listen(
         token_file=token_file,
     )
     raise typer.Exit(command.listen(source, pcm))
+
+
+@app.command()
+def worker(
+    broker: Annotated[
+        str, typer.Option(envvar="AIRCHECK_BROKER", help="redis://…, nats://…, kafka://… or amqp://…, with its port.")
+    ],
+    topic_in: Annotated[str, typer.Option("--in", help="Topic of the jobs: {id, uri, context}.")],
+    topic_out: Annotated[str, typer.Option("--out", help="Topic of the verdicts.")],
+    dead_letters: Annotated[str, typer.Option(help="Topic of what has no verdict, and why.")],
+    records: Annotated[str, typer.Option(help="Folder or URL of what was heard before, as of `aircheck bulk`.")],
+    group: Annotated[str, typer.Option(help="Workers of one group share the jobs.")] = "aircheck",
+    concurrency: Annotated[int, typer.Option(help="Recordings at a time, and messages that are taken.")] = 4,
+    attempts: Annotated[int, typer.Option(help="Of one message, by any workers, before it is a dead letter.")] = 5,
+    claim_after: Annotated[float, typer.Option(help="Seconds until a dead worker's messages are another's.")] = 60.0,
+    drain: Annotated[float, typer.Option(help="Seconds for what is in flight after SIGTERM.")] = 30.0,
+    timeout: Annotated[float | None, typer.Option(help="Seconds each scan may take; no bound unless given.")] = None,
+    scheme: Annotated[list[str] | None, typer.Option(help="Of uris that are opened: file, s3, gs.")] = None,
+    cloudevents: Annotated[bool, typer.Option(help="Jobs come, and answers go, in CloudEvents envelopes.")] = False,
+    transcript: Annotated[bool, typer.Option(help="Verdicts carry all that was said; records always do.")] = False,
+    bulk: Annotated[bool, typer.Option(help="After everything else that the server has to do.")] = False,
+    metrics_port: Annotated[int, typer.Option(help="Of /metrics, /livez, /readyz on 127.0.0.1; 0: any.")] = 9109,
+    asyncapi: Annotated[bool, typer.Option(help="Print the AsyncAPI document, and do nothing.")] = False,
+    url: Url = "127.0.0.1:8001",
+    tls: TlsOn = False,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Check recordings that messages name, and publish the verdicts, until SIGTERM.
+
+    A message is acknowledged after its verdict is published; what was heard is kept in the records, and a message that
+    comes again is not heard again. Exit code: 0 after SIGTERM, 2 a failure.
+
+    Example: [bold]aircheck worker --broker redis://127.0.0.1:6379 --in uploads --out verdicts
+    --dead-letters uploads.dead --records s3://bucket/records[/]
+    """
+    from aircheck_client.command import connection_of
+    from aircheck_client.worker.command import run
+    from aircheck_client.worker.settings import SCHEMES, WorkerSettings
+
+    try:
+        settings = WorkerSettings(
+            broker=broker,
+            topic_in=topic_in,
+            topic_out=topic_out,
+            dead_letters=dead_letters,
+            records=records,
+            group=group,
+            concurrency=concurrency,
+            attempts=attempts,
+            claim_after_s=claim_after,
+            drain_s=drain,
+            timeout_s=timeout,
+            schemes=tuple(scheme or SCHEMES),
+            cloudevents=cloudevents,
+            transcript=transcript,
+            priority="bulk" if bulk else "",
+            metrics_port=metrics_port,
+        )
+        connection = connection_of(url, tls, (tls_ca, tls_certificate, tls_key), token_file)
+    except (OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(run(settings, connection, asyncapi))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,9 @@ class Connection:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+        """The token, and the caller's trace where its process uses OpenTelemetry."""
+        token = (("authorization", f"Bearer {self.token}"),) if self.token else ()
+        return (*token, *_trace())
 
 
 def is_loopback(url: str) -> bool:
@@ -125,6 +128,14 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _trace() -> tuple[tuple[str, str], ...]:
+    if (propagate := sys.modules.get("opentelemetry.propagate")) is None:
+        return ()
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return tuple(carrier.items())
 
 
 def _ipv4(url: str) -> str:

@@ -33,6 +33,7 @@ from aircheck_client.errors import (
     ServerError,
     UnavailableError,
 )
+from aircheck_client.messages import Priority
 from aircheck_client.schema import ServerInfo, Verdict
 
 MAX_KEY_CHARS = 200  # of the name of the work that stands in the server's log
@@ -73,6 +74,7 @@ def reason_of(error: Exception) -> Reason:
 class Done:
     """An item that has its record.
 
+    record : where it was at hand, as it is but for an item that was done before
     heard : now; else the record was there already
     took_s : from its turn on, of what was heard
     """
@@ -81,6 +83,7 @@ class Done:
     heard: bool
     duration_s: float = 0.0
     took_s: float = 0.0
+    record: Record | None = None
 
 
 class Slots(Protocol):
@@ -102,10 +105,14 @@ class Scanner:
         *,
         timeout_s: float | None = None,
         force: bool = False,
+        reread: bool = False,
+        priority: Priority = "bulk",
     ):
-        """force : hear again what was heard"""
+        """force : hear again what was heard
+        reread : do not go by an item's entry, but read its audio: a uri or an id may stand for another by now
+        """
         self._client, self.store, self._sources = client, store, sources
-        self._timeout_s, self._force = timeout_s, force
+        self._timeout_s, self._force, self._reread, self._priority = timeout_s, force, reread, priority
         self._info: ServerInfo | None = None
         self._busy: WeakValueDictionary[RecordKey, asyncio.Lock] = WeakValueDictionary()
 
@@ -133,7 +140,7 @@ class Scanner:
         Raises SourceError, InvalidAudioError (also for a context that the server does not know), StoreError, and what
         `AsyncAircheckClient.stream` raises.
         """
-        if (entry := await self.done(item)) is not None:
+        if not self._reread and (entry := await self.done(item)) is not None:
             return Done(entry, heard=False)
         async with self._fetched(item) as audio:
             key = self._key(audio.sha256, item)
@@ -148,7 +155,7 @@ class Scanner:
                     await asyncio.to_thread(self.store.put, record)
                 entry = ItemEntry(item=item, key=record.key, done_at=now())
                 await asyncio.to_thread(self._enter, entry)
-        return Done(entry, heard=took_s > 0, duration_s=record.duration_s, took_s=took_s)
+        return Done(entry, heard=took_s > 0, duration_s=record.duration_s, took_s=took_s, record=record)
 
     def _enter(self, entry: ItemEntry) -> None:
         self.store.put_item(entry)
@@ -184,7 +191,7 @@ class Scanner:
             timeout_s=self._timeout_s,
             windows=False,
             findings=True,
-            priority="bulk",
+            priority=self._priority,
             idempotency_key=_short(item.id),
         )
         whole: Verdict | None = None
