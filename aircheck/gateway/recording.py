@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -17,7 +18,9 @@ from aircheck.policy.packs import CoverageRules
 from aircheck_client.schema import Verdict, clock
 from preprocessing.errors import CorruptAudioError
 
-FIRST_PARALLEL = 2  # windows in flight until the first is answered: more share the cores, and it would come later
+FIRST_PARALLEL = 1 + len(os.sched_getaffinity(0))
+"""Windows in flight until the first is answered: more would share the cores with it, and it would come later. One for
+each core, and one that is decoded when the first core is free."""
 FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's
 
 
