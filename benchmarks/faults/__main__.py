@@ -51,20 +51,23 @@ def main() -> int:
     if _INSIDE not in os.environ and _namespaces_work():
         return _run_inside()
     console = Console(highlight=False)
-    kept = _rows(options.out) if options.only or options.resume else {}
-    names = [name for name in options.only or all_faults() if not (options.resume and name in kept)]
-    asyncio.run(_measure(names, kept, options.out, console))
+    report = _kept(options.out) if options.only or options.resume else {}
+    has = {row["name"] for row in report.get("faults", ())}
+    names = [name for name in options.only or all_faults() if not (options.resume and name in has)]
+    asyncio.run(_measure(names, report, options.out, console))
     return 0
 
 
-async def _measure(names: list[str], rows: dict[str, dict[str, Any]], out: Path, console: Console) -> None:
-    """Adds to `rows`, by the fault's name, and writes all of them after each."""
+async def _measure(names: list[str], report: dict[str, Any], out: Path, console: Console) -> None:
+    """Adds to the report, which may have rows of an earlier run, and writes it after each fault."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))  # the client reads files on threads
     spool = os.environ.get(_INSIDE)
     settings = Settings.load(grpc_port=0, metrics_port=0, spool_dir=Path(spool) if spool else None)
     clips = sample_clips(ROOT / "samples" / "episode.mp3", CLIP_S)[1 : 1 + IN_FLIGHT]
     recording = _excerpt(RECORDING_S)
-    conditions = _conditions(settings)
+    rows = {row["name"]: row for row in report.get("faults", ())}
+    conditions = report.get("conditions") or _conditions(settings)
+    command = " ".join(("python -m benchmarks.faults", *sys.argv[1:]))
     with Server(settings) as server:
         async with AsyncAircheckClient(server.url, retry=Retry(attempts=1)) as client:
             requests = Requests(client, clips, recording)
@@ -74,18 +77,17 @@ async def _measure(names: list[str], rows: dict[str, dict[str, Any]], out: Path,
                 if name not in names or (name in _NEED_NAMESPACE and not spool):
                     continue
                 load = round(os.getloadavg()[0], 2)
-                rows[name] = {"name": name, **asdict(await fault(stage)), "load_average_before": load}
+                row = asdict(await fault(stage))
+                rows[name] = {"name": name, **row, "command": command, "load_average_before": load}
                 in_order = [rows[one] for one in all_faults() if one in rows]
                 result_file.write({"conditions": conditions, "faults": in_order}, out)
                 console.print(markdown({"faults": [rows[name]]}).splitlines()[-1], markup=False, soft_wrap=True)
     console.print(f"written to {out}")
 
 
-def _rows(result: Path) -> dict[str, dict[str, Any]]:
-    """Those that a file has, by the fault's name."""
-    if not result.exists():
-        return {}
-    return {row["name"]: row for row in json.loads(result.read_text())["faults"]}
+def _kept(result: Path) -> dict[str, Any]:
+    """What a file holds; nothing where there is none."""
+    return dict(json.loads(result.read_text())) if result.exists() else {}
 
 
 def markdown(report: dict[str, Any]) -> str:

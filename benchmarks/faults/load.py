@@ -45,10 +45,6 @@ class Requests:
         """The recording's outcome; `source` has its bytes, and ways of its own."""
         return await self._outcome(self._recording, self._client.scan(source or self._recording, timeout_s=timeout_s))
 
-    def is_right(self, audio: bytes, verdict: Verdict) -> bool:
-        """Whether it is what was answered at rest on this clip, or on the recording."""
-        return _content(verdict) == _content(self._right[audio])
-
     async def _outcome(self, audio: bytes, call: Awaitable[Verdict]) -> Outcome:
         begun_s = time.monotonic()
         try:
@@ -57,11 +53,11 @@ class Requests:
             return Outcome("lost", "no answer", time.monotonic() - begun_s)
         except AircheckError as error:
             return Outcome("error", type(error).__name__, time.monotonic() - begun_s)
-        is_right = self.is_right(audio, verdict)
+        is_right = content(verdict) == content(self._right[audio])
         return Outcome("answered" if is_right else "lost", "" if is_right else "wrong", time.monotonic() - begun_s)
 
 
-def _content(verdict: Verdict) -> tuple[object, ...]:
+def content(verdict: Verdict) -> tuple[object, ...]:
     """What must be the same whatever happens meanwhile."""
     return verdict.action, verdict.findings, tuple(segment.text for segment in verdict.segments), verdict.coverage
 
