@@ -9,51 +9,33 @@ async with AsyncAircheckClient("127.0.0.1:8001") as client:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from types import TracebackType
 from typing import Any
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from pydantic import ValidationError
+from grpc_health.v1 import health_pb2
 
 from aircheck_client import messages
+from aircheck_client.calling import Caller, Upload, check_end
 from aircheck_client.client import read_pieces
-from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
+from aircheck_client.connection import SERVICE
 from aircheck_client.ending import Ending
-from aircheck_client.errors import ScanCancelledError, ServerError, from_rpc
+from aircheck_client.errors import ScanCancelledError
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
 from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
 from aircheck_client.sources import Source, name_of, opened, read_whole, size_of
 from aircheck_client.v1 import aircheck_pb2 as v1
-from aircheck_client.v1 import aircheck_pb2_grpc
 from aircheck_client.wire import from_message
 
 
-class AsyncAircheckClient:
+class AsyncAircheckClient(Caller):
     """A connection to aircheck servers, for one event loop. Arguments, results and errors are `AircheckClient`'s."""
 
-    def __init__(
-        self,
-        url: str | Sequence[str] = DEFAULT_URL,
-        *,
-        tls: Tls | bool = False,
-        token: str | None = None,
-        timeout_s: float | None = None,
-        retry: Retry | None = None,
-    ):
-        """Raises ValueError for a token that would cross a network unencrypted, OSError for a certificate."""
-        self._connection = Connection.of(url, tls, token, retry)
-        self.url, self._timeout_s = self._connection.name, timeout_s
-        credentials, options = self._connection.credentials, self._connection.options
-        if credentials:
-            self._channel = grpc.aio.secure_channel(self._connection.target, credentials, options)
-        else:
-            self._channel = grpc.aio.insecure_channel(self._connection.target, options)
-        self._stub = aircheck_pb2_grpc.AircheckStub(self._channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+    _channels = grpc.aio
+    _closed = grpc.aio.UsageError
 
     async def __aenter__(self) -> AsyncAircheckClient:
         return self
@@ -133,10 +115,6 @@ class AsyncAircheckClient:
         with self._typed_errors(""):
             return from_message((await self._stub.Decide(request, **self._call(timeout_s))).verdict, Verdict)
 
-    def _call(self, timeout_s: float | None) -> dict[str, Any]:
-        bound_s = self._timeout_s if timeout_s is None else timeout_s
-        return {"timeout": bound_s, "metadata": self._connection.metadata}
-
     async def _scan(
         self, source: Source, options: Options, timeout_s: float | None
     ) -> AsyncGenerator[Verdict | Progressing, None]:
@@ -185,27 +163,15 @@ class AsyncAircheckClient:
                 raise await ending.of(error) from None
             finally:
                 call.cancel()
-        if upload.fault is not None:
-            raise messages.with_partial(upload.fault, progressing)
-        if not progressing.is_complete:
-            raise messages.incomplete(upload.source)
+        check_end(upload, progressing)
 
     @contextmanager
     def _typed_errors(
-        self, source: str, progressing: Progressing | None = None, upload: _Upload | None = None
+        self, source: str, progressing: Progressing | None = None, upload: Upload | None = None
     ) -> Iterator[None]:
         try:
-            yield
-        except grpc.RpcError as error:
-            fault = (upload.fault if upload else None) or from_rpc(error, self.url, source)
-            raise messages.with_partial(fault, progressing or Progressing()) from None
-        except ValidationError as error:
-            raise ServerError(
-                f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
-                source,
-            ) from None
-        except grpc.aio.UsageError as error:  # what gRPC says of a channel that was closed
-            raise ScanCancelledError(f"the client was closed: {error}", source) from None
+            with super()._typed_errors(source, progressing, upload):
+                yield
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -233,23 +199,20 @@ class AsyncVerdictStream(AsyncIterator[Verdict]):
         await self._items.aclose()  # type: ignore[attr-defined]  # a generator
 
 
-class _Upload:
-    """The start, and the audio once the server has accepted; until then a call may be made again elsewhere or later."""
+class _Upload(Upload):
+    """Until the server has accepted, a call may be made again elsewhere or later."""
 
-    def __init__(self, pieces: AsyncIterator[Any], start: Any, source: str, broken_off: Any = None):
-        """broken_off : what the server is told when `pieces` raises; nothing: it is the end"""
-        self._pieces, self._start, self.source, self._broken_off = pieces, start, source, broken_off
+    def __init__(self, *of_any: Any):
+        super().__init__(*of_any)
         self.may_begin = asyncio.Event()
-        self.fault: Exception | None = None
-        """What `pieces` raised."""
 
     async def requests(self) -> AsyncIterator[Any]:
-        yield self._start
+        yield self.start
         await self.may_begin.wait()
         try:
-            async for piece in self._pieces:
+            async for piece in self.pieces:
                 yield piece
         except Exception as fault:
             self.fault = fault
-            if self._broken_off is not None:
-                yield self._broken_off
+            if self.broken_off is not None:
+                yield self.broken_off

@@ -10,55 +10,30 @@ One channel, which any number of threads may share. `aircheck_client.aio` has th
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from pydantic import ValidationError
+from grpc_health.v1 import health_pb2
 
 from aircheck_client import messages
-from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
-from aircheck_client.errors import ScanCancelledError, ServerError, from_rpc
+from aircheck_client.calling import Caller, Upload, check_end
+from aircheck_client.connection import DEFAULT_URL, SERVICE, Retry, Tls
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
 from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
 from aircheck_client.sources import CHUNK_BYTES, Source, name_of, opened, read, read_whole, size_of
 from aircheck_client.v1 import aircheck_pb2 as v1
-from aircheck_client.v1 import aircheck_pb2_grpc
 from aircheck_client.wire import from_message
 
 __all__ = ["DEFAULT_URL", "AircheckClient", "Pcm", "Retry", "Tls", "VerdictStream"]
 
 
-class AircheckClient:
+class AircheckClient(Caller):
     """A connection to aircheck servers. Thread-safe; close it, or use it in a `with` block."""
 
-    def __init__(
-        self,
-        url: str | Sequence[str] = DEFAULT_URL,
-        *,
-        tls: Tls | bool = False,
-        token: str | None = None,
-        timeout_s: float | None = None,
-        retry: Retry | None = None,
-    ):
-        """`url` is host:port, or several of them, which take turns. `tls=True` verifies the server against the system's
-        roots; a `Tls` says more. `timeout_s` bounds each call, retries included (None: no bound).
-
-        Raises ValueError for a token that would cross a network unencrypted; OSError for a certificate that cannot be
-        read.
-        """
-        self._connection = Connection.of(url, tls, token, retry)
-        self.url, self._timeout_s = self._connection.name, timeout_s
-        credentials, options = self._connection.credentials, self._connection.options
-        if credentials:
-            self._channel = grpc.secure_channel(self._connection.target, credentials, options)
-        else:
-            self._channel = grpc.insecure_channel(self._connection.target, options)
-        self._stub = aircheck_pb2_grpc.AircheckStub(self._channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+    _channels = grpc
+    _closed = ValueError  # gRPC's way to say that the channel was closed under us
 
     def __enter__(self) -> AircheckClient:
         return self
@@ -163,10 +138,6 @@ class AircheckClient:
         with self._typed_errors(""):
             return from_message(self._stub.Decide(request, **self._call(timeout_s)).verdict, Verdict)
 
-    def _call(self, timeout_s: float | None) -> dict[str, Any]:
-        bound_s = self._timeout_s if timeout_s is None else timeout_s
-        return {"timeout": bound_s, "metadata": self._connection.metadata}
-
     def _scan(self, source: Source, options: Options, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
         with opened(source) as file:
             size_bytes = size_of(file)
@@ -196,27 +167,7 @@ class AircheckClient:
             finally:
                 upload.stop()
                 call.cancel()
-        if upload.fault is not None:
-            raise messages.with_partial(upload.fault, progressing)
-        if not progressing.is_complete:
-            raise messages.incomplete(upload.source)
-
-    @contextmanager
-    def _typed_errors(
-        self, source: str, progressing: Progressing | None = None, upload: _Upload | None = None
-    ) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            fault = (upload.fault if upload else None) or from_rpc(error, self.url, source)
-            raise messages.with_partial(fault, progressing or Progressing()) from None
-        except ValidationError as error:
-            raise ServerError(
-                f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
-                source,
-            ) from None
-        except ValueError as error:  # gRPC's way to say that the channel was closed under us
-            raise ScanCancelledError(f"the client was closed: {error}", source) from None
+        check_end(upload, progressing)
 
 
 class VerdictStream(Iterator[Verdict]):
@@ -239,15 +190,12 @@ class VerdictStream(Iterator[Verdict]):
         self._items.close()  # type: ignore[attr-defined]  # a generator
 
 
-class _Upload:
-    """Requests as gRPC pulls them, on its own thread: the start, and the audio once the server has accepted."""
+class _Upload(Upload):
+    """Requests as gRPC pulls them, on its own thread."""
 
-    def __init__(self, pieces: Iterator[Any], start: Any, source: str, broken_off: Any = None):
-        """broken_off : what the server is told when `pieces` raises; nothing: it is the end"""
-        self._pieces, self._start, self.source, self._broken_off = pieces, start, source, broken_off
+    def __init__(self, *of_any: Any):
+        super().__init__(*of_any)
         self._may_begin, self._is_stopped = threading.Event(), False
-        self.fault: Exception | None = None
-        """What `pieces` raised."""
 
     def begin(self) -> None:
         """The server has accepted. Until then a call may be made again, elsewhere or later."""
@@ -258,17 +206,17 @@ class _Upload:
         self._may_begin.set()
 
     def __iter__(self) -> Iterator[Any]:
-        yield self._start
+        yield self.start
         self._may_begin.wait()
         try:
-            for piece in self._pieces:
+            for piece in self.pieces:
                 if self._is_stopped:
                     return
                 yield piece
         except Exception as fault:
             self.fault = fault
-            if self._broken_off is not None:
-                yield self._broken_off
+            if self.broken_off is not None:
+                yield self.broken_off
 
 
 def read_pieces(file: Any, source: Source) -> Iterator[v1.ScanRequest]:

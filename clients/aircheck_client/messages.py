@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aircheck_client.errors import AircheckError, InvalidAudioError, ServerError
+from aircheck_client.errors import InvalidAudioError
 from aircheck_client.schema import (
     AcousticFindings,
     Context,
@@ -177,17 +177,6 @@ class Progressing:
 
 
 BROKEN_OFF = v1.ScanRequest(broken_off=True)
-
-
-def with_partial(error: Exception, progressing: Progressing) -> Exception:
-    """The error, with what was found before it."""
-    if isinstance(error, AircheckError):
-        error.partial = progressing.partial
-    return error
-
-
-def incomplete(source: str) -> ServerError:
-    return ServerError("the server ended the stream before the recording's verdict", source)
 
 
 def server_info(response: v1.GetServerInfoResponse) -> ServerInfo:
