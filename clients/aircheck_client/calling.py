@@ -49,7 +49,7 @@ class Caller:
         read.
         """
         connection = Connection.of(url, tls, token, retry)
-        self.url, self._timeout_s, self._metadata = connection.name, timeout_s, connection.metadata
+        self.url, self._timeout_s, self._connection = connection.name, timeout_s, connection
         if credentials := connection.credentials:
             self._channel = self._channels.secure_channel(connection.target, credentials, connection.options)
         else:
@@ -58,8 +58,8 @@ class Caller:
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     def _call(self, timeout_s: float | None) -> dict[str, Any]:
-        """What every call is made with."""
-        return {"timeout": self._timeout_s if timeout_s is None else timeout_s, "metadata": self._metadata}
+        """What every call is made with: the metadata is the present call's, for it may belong to a trace."""
+        return {"timeout": self._timeout_s if timeout_s is None else timeout_s, "metadata": self._connection.metadata}
 
     @contextmanager
     def _typed_errors(
