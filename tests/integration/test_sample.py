@@ -42,7 +42,7 @@ def test_the_gunshot_is_found_where_it_is(verdict):
     assert any(overlaps(evidence, shot) for evidence in finding.evidence)
 
 
-def test_most_harmful_passages_are_found_in_their_category_and_place(verdict):
+def test_all_harmful_passages_are_found_in_their_category_and_place(verdict):
     found = [
         line
         for line in HARMFUL
@@ -53,7 +53,7 @@ def test_most_harmful_passages_are_found_in_their_category_and_place(verdict):
             for evidence in finding.evidence
         )
     ]
-    assert len(found) >= 0.8 * len(HARMFUL), [line["text"] for line in HARMFUL if line not in found]
+    assert found == HARMFUL, [line["text"] for line in HARMFUL if line not in found]
 
 
 def test_benign_passages_are_not_flagged(verdict):

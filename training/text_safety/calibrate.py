@@ -17,11 +17,9 @@ import torch
 import yaml
 
 from aircheck.inference.text_safety.head import TextHead
-from aircheck.inference.text_safety.sentences import in_context
-from aircheck.inference.text_safety.service import with_context
+from aircheck.inference.text_safety.passage import combined, readings
 from aircheck.policy.taxonomy import Category
 from training.text_safety.lines import DATA, read_test
-from training.text_safety.sources import Window
 from training.text_safety.vectors import Vectors
 
 WINDOW_S = 30.0
@@ -49,21 +47,18 @@ BY_WORDS = (Category.PROFANITY,)
 """Categories that do not count for FLAGGED_PER_HOUR."""
 
 
-def talk_vectors(windows: Sequence[Window], vectors: Vectors) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """For each window the vectors of its sentences alone and amid their neighbours, both [sentences, FEATURES]."""
-    alone = vectors.of([text for window in windows for text in window.sentences])
-    amid = vectors.of([text for window in windows for text in in_context(window.sentences)])
-    lengths = [len(window.sentences) for window in windows]
-    return list(zip(alone.split(lengths), amid.split(lengths), strict=True))
-
-
 @torch.inference_mode()
-def window_logits(head: TextHead, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> np.ndarray:
-    """The highest logit of each category in each window, as the server takes it; float32 [windows, categories]."""
-    highest = np.full((len(pairs), len(Category)), -np.inf, dtype=np.float32)
-    for row, (alone, amid) in enumerate(pairs):
-        if len(alone):
-            highest[row] = with_context(head(alone).numpy(), head(amid).numpy()).max(axis=0)
+def window_logits(head: TextHead, windows: Sequence[Sequence[str]], vectors: Vectors) -> np.ndarray:
+    """The highest logit of each category in each window of sentences, as the server takes it.
+
+    float32 [windows, categories]; -inf where nobody speaks.
+    """
+    texts = list(dict.fromkeys(text for window in windows for text in readings(window)))
+    logits = dict(zip(texts, head(vectors.of(texts)).numpy(), strict=True))
+    highest = np.full((len(windows), len(Category)), -np.inf, dtype=np.float32)
+    for row, window in enumerate(windows):
+        if window:
+            highest[row] = combined(window, logits).max(axis=0)
     return highest
 
 
@@ -125,15 +120,16 @@ def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np
     head.offset.copy_(torch.from_numpy(-slope * review))
 
 
-@torch.inference_mode()
 def hard_negatives(head: TextHead, vectors: Vectors) -> np.ndarray:
-    """Logits of this project's held-out harmless lines, NaN outside the category that each resembles.
+    """Logits that a head not calibrated yet gives this project's held-out harmless lines, as the server takes them.
+
+    NaN outside the category that each resembles.
 
     Those of hate are its hard negatives and harmless sentences about groups.
     """
     lines = [(line.text, Category(line.category)) for line in read_test() if line.kind == "hard_negative"]
     lines += [(text, Category.HATE) for text in harmless_about_groups()]
-    logits = head.raw(vectors.of([text for text, _ in lines])).numpy()
+    logits = window_logits(head, [[text] for text, _ in lines], vectors)
     own = np.array([[category is resembled for category in Category] for _, resembled in lines])
     return np.where(own, logits, np.nan)
 

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from aircheck.inference.text_safety.embedded import HEAD, EmbeddedTextClassifier
 from aircheck.inference.text_safety.encoder import SentenceEncoder
 from aircheck.inference.text_safety.head import TextHead, load_head
-from aircheck.inference.text_safety.sentences import in_context, sentences
-from aircheck.inference.text_safety.service import with_context
+from aircheck.inference.text_safety.sentences import sentences
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment
-from training.text_safety.calibrate import BY_WORDS, CONFIDENT, REVIEW, hours
+from training.text_safety.calibrate import BY_WORDS, CONFIDENT, REVIEW, hours, window_logits
 from training.text_safety.fit import fit
 from training.text_safety.lines import DATA, read_test
 from training.text_safety.sources import OWN, Example, Window, public_lines, talk
@@ -51,19 +51,7 @@ Score = Callable[[Sequence[Sequence[str]]], np.ndarray]
 def score_with(head: TextHead, vectors: Vectors) -> Score:
     """The server's pass over cached vectors."""
 
-    @torch.inference_mode()
-    def score(windows: Sequence[Sequence[str]]) -> np.ndarray:
-        alone = head(vectors.of([text for window in windows for text in window])).sigmoid().numpy()
-        amid = head(vectors.of([text for window in windows for text in in_context(window)])).sigmoid().numpy()
-        scores = np.zeros((len(windows), len(Category)), dtype=np.float32)
-        at = 0
-        for row, window in enumerate(windows):
-            here = slice(at, at := at + len(window))
-            if window:
-                scores[row] = with_context(alone[here], amid[here]).max(axis=0)
-        return scores
-
-    return score
+    return lambda windows: expit(window_logits(head, windows, vectors))
 
 
 def score_lines(score: Score, texts: Sequence[str]) -> np.ndarray:

@@ -18,15 +18,15 @@ from tqdm import tqdm
 from aircheck.inference.text_safety.embedded import HEAD
 from aircheck.inference.text_safety.encoder import SentenceEncoder
 from aircheck.inference.text_safety.head import HeadCard, TextHead, save_head
-from aircheck.inference.text_safety.sentences import in_context
+from aircheck.inference.text_safety.passage import in_context
 from aircheck.policy.taxonomy import Category
-from training.text_safety.calibrate import calibrate, hard_negatives, talk_vectors, window_logits
+from training.text_safety.calibrate import calibrate, hard_negatives, window_logits
 from training.text_safety.fit import Table, fit
 from training.text_safety.sources import Example, Window, capped, own_lines, public_lines, talk
 from training.text_safety.vectors import Vectors
 
-NAME = "aircheck-use-text"
-VERSION = "4"
+NAME = "aircheck-use-e5-text"
+VERSION = "5"
 CACHE = Path.home() / ".cache" / "aircheck" / "text_safety"
 FOLDS = 3
 
@@ -56,18 +56,18 @@ def train(data: TrainingData, vectors: Vectors, seed: int) -> TextHead:
     """
     titles = sorted({window.title for window in data.windows})
     fold_of = {title: index % FOLDS for index, title in enumerate(titles)}
-    pairs = talk_vectors(data.windows, vectors)
-    unseen = np.zeros((len(pairs), len(Category)), dtype=np.float32)
+    spoken = [window.sentences for window in data.windows]
+    unseen = np.zeros((len(spoken), len(Category)), dtype=np.float32)
     for fold in tqdm(range(FOLDS), desc="calibrating"):
         held_out = [row for row, window in enumerate(data.windows) if fold_of[window.title] == fold]
         rest = [window for window in data.windows if fold_of[window.title] != fold]
         head = fit(table(data.examples, rest, vectors), seed)
-        unseen[held_out] = window_logits(head, [pairs[row] for row in held_out])
+        unseen[held_out] = window_logits(head, [spoken[row] for row in held_out], vectors)
     for row, window in enumerate(data.windows):
         unseen[row, [category in window.unknown for category in Category]] = -np.inf
     head = fit(table(data.examples, data.windows, vectors), seed)
     novels = [row for row, window in enumerate(data.windows) if window.unknown]
-    fiction = window_logits(head, [pairs[row] for row in novels])
+    fiction = window_logits(head, [spoken[row] for row in novels], vectors)
     for row, window in zip(fiction, (data.windows[row] for row in novels), strict=True):
         row[[category not in window.unknown for category in Category]] = -np.inf
     calibrate(head, unseen, fiction, hard_negatives(head, vectors))

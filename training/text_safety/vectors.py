@@ -22,7 +22,7 @@ class Vectors:
 
     def __init__(self, encoder: SentenceEncoder, folder: Path) -> None:
         self._encoder = encoder
-        self._path = folder / f"vectors-{encoder.sha256[:12]}.npz"
+        self._path = folder / f"vectors-{hashlib.sha256(encoder.sha256.encode()).hexdigest()[:12]}.npz"
         self._rows: dict[str, np.ndarray] = {}
         if self._path.exists():
             with np.load(self._path, allow_pickle=False) as file:

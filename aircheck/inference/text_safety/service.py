@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import ValidationError
+from scipy.special import expit, logit
 
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.guard_card import GuardCard
 from aircheck.inference.text_safety.labels import LabelMap
+from aircheck.inference.text_safety.passage import combined, readings
 from aircheck.inference.text_safety.profanity import Profanity
-from aircheck.inference.text_safety.sentences import Sentence, in_context, sentences
+from aircheck.inference.text_safety.sentences import Sentence, sentences
 from aircheck.policy.taxonomy import Category
 from aircheck.yaml_files import YamlFile, YamlFileError
 from aircheck_client.schema import Attribution, Segment, SentenceScores, TextFindings, Transcript
@@ -26,6 +28,10 @@ MAX_SEGMENTS = 1000
 
 MAX_JSON_BYTES = 1 << 20
 """Largest `TRANSCRIPT` value. Thirty seconds of speech need a few thousand bytes."""
+
+
+MIN_SCORE = 1e-9
+"""Scores below it, and as close to 1, count as it, so that their logits are finite."""
 
 
 def load(name: str, label_map: Path | None, device: torch.device) -> TextClassifier:
@@ -85,22 +91,16 @@ def classify(
 ) -> list[TextFindings]:
     """Findings of each window, in order: a score per category for each of its sentences.
 
-    A sentence is scored alone and amid its neighbours, and the higher score counts. Its neighbours can only raise the
-    sentence that is the most harmful of them by itself: a harmless one beside an insult stays harmless. All windows'
-    texts go to the classifier together. Profanity is found by the lists of swear words, where one covers the sentence's
-    language; a classifier that scores it too can only raise that score.
+    A sentence is scored by all its readings (passage.py); all windows' texts go to the classifier together. Profanity
+    is found by the lists of swear words, where one covers the sentence's language; a classifier that scores it too can
+    only raise that score.
     """
     of_windows = [sentences(window) for window in windows]
-    alone = [sentence.text for window in of_windows for sentence in window]
-    amid = [text for window in of_windows for text in in_context([sentence.text for sentence in window])]
-    texts = {text: row for row, text in enumerate(dict.fromkeys([*alone, *amid]))}
-    rows = classifier.score(list(texts))  # [distinct texts, categories]
-    at = 0
+    texts = list(dict.fromkeys(text for window in of_windows for text in readings([item.text for item in window])))
+    logits = dict(zip(texts, _logits(classifier.score(texts)), strict=True))
     found = []
     for window in of_windows:
-        here = slice(at, at + len(window))
-        scores = with_context(rows[[texts[text] for text in alone[here]]], rows[[texts[text] for text in amid[here]]])
-        at = here.stop
+        scores = expit(combined([item.text for item in window], logits)) if window else ()
         found.append(
             TextFindings(
                 model=classifier.name,
@@ -113,11 +113,10 @@ def classify(
     return found
 
 
-def with_context(alone: np.ndarray, amid: np.ndarray) -> np.ndarray:
-    """Scores, or logits, of consecutive sentences from those alone and amid neighbours; all [sentences, categories]."""
-    nothing = np.full_like(alone[:1], -np.inf)
-    beside = np.maximum(np.concatenate([nothing, alone[:-1]]), np.concatenate([alone[1:], nothing]))
-    return np.where(alone >= beside, np.maximum(alone, amid), alone)
+def _logits(scores: np.ndarray) -> np.ndarray:
+    # in float64, so that a score comes back the same
+    logits: np.ndarray = logit(np.clip(scores.astype(np.float64), MIN_SCORE, 1 - MIN_SCORE))
+    return logits
 
 
 def _scores(

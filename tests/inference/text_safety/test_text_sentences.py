@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircheck.inference.text_safety.sentences import MAX_WORDS, in_context, normalise, sentences
+from aircheck.inference.text_safety.sentences import MAX_WORDS, normalise, sentences
 from aircheck_client.schema import Segment, Word
 
 
@@ -63,6 +63,11 @@ def test_a_sentence_goes_on_in_the_next_segment() -> None:
     assert hello.end_s <= threat.start_s < 2 < threat.end_s <= bye.start_s
 
 
+def test_a_quote_ends_a_sentence_only_where_the_segment_ends() -> None:
+    assert texts_of(segment('We are late."', 0.0), segment("Please wait.", 2.0)) == ['We are late."', "Please wait."]
+    assert texts_of(segment('"We are late." she said.')) == ['"We are late." she said.']
+
+
 def test_a_long_pause_or_another_language_ends_a_sentence() -> None:
     assert texts_of(segment("one", 0.0), segment("two", 10.0)) == ["one", "two"]
     assert texts_of(segment("one", 0.0, language="en"), segment("zwei", 2.0, language="de")) == ["one", "zwei"]
@@ -100,9 +105,3 @@ def test_no_character_is_lost_and_times_are_in_order(texts: list[str]) -> None:
     )
     for sentence in made:
         assert 0 <= sentence.start_s <= sentence.end_s <= 2 * len(texts) + 1e-6
-
-
-def test_a_context_is_a_sentence_amid_its_neighbours() -> None:
-    assert in_context(["a", "b", "c", "d"]) == ["a b", "a b c", "b c d", "c d"]
-    assert in_context(["a"]) == ["a"]
-    assert in_context([]) == []

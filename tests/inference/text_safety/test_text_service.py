@@ -16,7 +16,6 @@ from aircheck.inference.text_safety.service import (
     classify,
     parse_transcript,
     window_scores,
-    with_context,
 )
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment, Transcript
@@ -81,18 +80,18 @@ def test_a_harmless_sentence_after_an_insult_stays_harmless(embedded: EmbeddedTe
     assert bus < 0.2
 
 
+def test_a_harmless_clause_does_not_hide_a_threat(embedded: EmbeddedTextClassifier) -> None:
+    (findings,) = classify(embedded, [[segment("We met at the station, I will find you and I will kill you.")]])
+    (sentence,) = findings.sentences
+    assert sentence.scores["violence_threat"] >= 0.5
+
+
 def test_a_threat_that_two_segments_share_is_one_sentence(embedded: EmbeddedTextClassifier) -> None:
     halves = [segment("I'm going to"), segment("kill you, I swear I will.", 2.0)]
     (findings,) = classify(embedded, [halves])
     (threat,) = findings.sentences
     assert threat.segments == tuple(halves)
     assert threat.scores["violence_threat"] >= 0.5
-
-
-def test_context_raises_the_most_harmful_sentence_and_no_other() -> None:
-    alone = np.array([[0.1], [0.4], [0.2], [0.1]])
-    amid = np.array([[0.9], [0.8], [0.7], [0.05]])
-    assert with_context(alone, amid).tolist() == [[0.1], [0.8], [0.2], [0.1]]
 
 
 def test_a_window_among_others_is_scored_as_if_alone(embedded: EmbeddedTextClassifier) -> None:
@@ -135,7 +134,7 @@ def test_words_beyond_128_are_scored(embedded: EmbeddedTextClassifier) -> None:
         for text in (calm, f"{calm} {THREAT}", f"{calm}. {THREAT}")
     )
     assert punctuated >= 0.5
-    assert unpunctuated >= 0.3
+    assert unpunctuated >= 0.6
     assert harmless < 0.05
 
 
