@@ -57,7 +57,7 @@ def test_all_harmful_passages_are_found_in_their_category_and_place(verdict):
 
 
 def test_benign_passages_are_not_flagged(verdict):
-    """Evidence lies on a harmful passage or sound, or within SLACK_S of one; at most one stray finding is borne."""
+    """Evidence lies on a harmful passage or sound, or within SLACK_S of one."""
     marked = [line for line in TRUTH["lines"] if line.get("labels") or line.get("sound") == "gunshot"]
     stray = [
         (finding.category, evidence.quote or evidence.event)
@@ -65,7 +65,7 @@ def test_benign_passages_are_not_flagged(verdict):
         for evidence in finding.evidence
         if not any(overlaps(evidence, line) for line in marked)
     ]
-    assert len(stray) <= 1, stray
+    assert not stray
 
 
 def test_the_decision_follows_from_the_most_severe_finding(verdict):
