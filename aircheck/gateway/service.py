@@ -195,7 +195,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 yield v1.ScanEvent(scores=scores)
             if start.include_findings:
                 findings = WindowFindings.model_validate_json(event.findings_json)
-                findings = findings.model_copy(update={"start_s": window.start_s})
+                findings = findings.model_copy(update={"start_s": window.start_s, "coverage": window.coverage})
                 yield v1.ScanEvent(findings=to_message(findings, v1.WindowFindings()))
             if not start.omit_windows:
                 yield v1.ScanEvent(window=_verdict(window, start.omit_transcript))

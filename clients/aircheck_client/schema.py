@@ -8,6 +8,7 @@ findings; the whole recording for what a server answers).
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -26,7 +27,7 @@ def clock(seconds: float) -> str:
 class _Ordered(StrEnum):
     """A string enumeration whose members compare by their order of definition, mildest first."""
 
-    @property
+    @cached_property  # one of the most frequent calls where verdicts are made
     def rank(self) -> int:
         return list(type(self)).index(self)
 
@@ -371,6 +372,7 @@ class WindowFindings(_Model):
     acoustic_findings: AcousticFindings
     warnings: tuple[str, ...] = Field(default=(), description="of the decoder")
     language: str = Field(default="", description="that of all audio, by the server's settings; empty: detected")
+    coverage: Coverage = Coverage()
 
 
 class Progress(_Model):

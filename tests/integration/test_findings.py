@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from aircheck.policy.fold import fold, shift
+from aircheck.policy.packs import load_pack
+from aircheck.rescore.deciding import verdict_of
+from aircheck.settings import ROOT
 from aircheck_client import Context
 from aircheck_client.messages import Options
 from support.audio import wav
@@ -16,6 +19,7 @@ def test_findings_of_each_window_decide_as_the_scan_did(client):
     *windows, whole = stream
     found = stream.about.findings
     assert [item.start_s for item in found] == [window.start_s for window in windows]
+    assert [item.coverage for item in found] == [window.coverage for window in windows]
     assert len(found) > 1
     again = [
         shift(
@@ -37,6 +41,10 @@ def test_findings_of_each_window_decide_as_the_scan_did(client):
     folded = fold(again, whole.duration_s)
     assert folded.model_dump(include=decided) == whole.model_dump(include=decided)
     assert whole.findings
+    context = Context(market="SE")
+    rules = load_pack(ROOT / "server_config" / "policies" / "default.yaml").for_context(context)
+    kept = verdict_of(found, whole.duration_s, context, rules)
+    assert kept.model_dump(include=decided) == whole.model_dump(include=decided)
 
 
 def test_findings_come_where_they_are_asked_for_alone(client):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aircheck_client.aio import AsyncAircheckClient
+from aircheck_client.catalogue.collect import collect
 from aircheck_client.catalogue.concurrency import Bounds
 from aircheck_client.catalogue.items import BadItem, Shard, SourceError, folder_items, is_folder, manifest_items
 from aircheck_client.catalogue.job import Job, JobError, JobOptions, Tally, count, count_left, write_dead_letters
@@ -117,6 +118,21 @@ class Bulk:
         if is_folder(self.source):
             return folder_items(self.source, context)
         return manifest_items(self.source, context)
+
+
+def collect_tables(url: str, with_vtt: bool) -> ExitCode:
+    """What `aircheck bulk collect` does. Never raises for a store."""
+    told = reporter(sys.stderr)
+    try:
+        made = collect(RecordStore(url), with_vtt)
+    except (AircheckError, StoreError, OSError) as error:
+        told.error(str(error))
+        return ExitCode.ERROR
+    for name, rows in made.rows.items():
+        write(f"{rows:10} rows  {made.url}/{name}\n")
+    if made.lost:
+        told.error(f"{made.lost} items have no record that can be read; run aircheck bulk again")
+    return ExitCode.CLEAN
 
 
 def _end_on_sigterm() -> None:

@@ -89,3 +89,17 @@ def scan(
         log=log,
     )
     raise typer.Exit(command.ping() if ping else command.run())
+
+
+@bulk.command()
+def collect(
+    records: Annotated[str, typer.Argument(metavar="DIR", help="What `aircheck bulk --out` wrote: a folder or URL.")],
+    vtt: Annotated[bool, typer.Option(help="Also a WebVTT file of each transcript, in DIR/tables/vtt.")] = False,
+) -> None:
+    """Make Parquet tables of all records, in DIR/tables: verdicts, findings, scores, windows.
+
+    Exit code: 0 made, 2 a failure.
+    """
+    from aircheck_client.catalogue.bulk import collect_tables
+
+    raise typer.Exit(collect_tables(records, vtt))

@@ -18,9 +18,9 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field, ValidationError
 
@@ -204,6 +204,25 @@ class RecordStore:
         for path in self._walk("failures"):
             if (failure := self._read(path, Failure)) is not None:
                 yield failure
+
+    def remove_folder(self, name: str) -> None:
+        try:
+            self._files.rm(f"{self._root}/{name}", recursive=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(f"{name}: {error}") from None
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A file below the store's top, for as long as the block runs. Raises StoreError."""
+        path = f"{self._root}/{name}"
+        try:
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with self._files.open(path, "wb") as file:
+                yield file
+        except OSError as error:
+            raise StoreError(f"{path}: {error}") from None
 
     def write_text(self, name: str, text: str) -> str:
         """A file for people at the store's top; returns where it lies."""

@@ -290,7 +290,7 @@ class WindowScores(_message.Message):
     def __init__(self, start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., categories: _Optional[_Mapping[str, float]] = ..., events: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class WindowFindings(_message.Message):
-    __slots__ = ("start_s", "duration_s", "transcript", "text_findings", "acoustic_findings", "warnings", "language")
+    __slots__ = ("start_s", "duration_s", "transcript", "text_findings", "acoustic_findings", "warnings", "language", "coverage")
     START_S_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +298,7 @@ class WindowFindings(_message.Message):
     ACOUSTIC_FINDINGS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
     start_s: float
     duration_s: float
     transcript: Transcript
@@ -305,7 +306,8 @@ class WindowFindings(_message.Message):
     acoustic_findings: AcousticFindings
     warnings: _containers.RepeatedScalarFieldContainer[str]
     language: str
-    def __init__(self, start_s: _Optional[float] = ..., duration_s: _Optional[float] = ..., transcript: _Optional[_Union[Transcript, _Mapping]] = ..., text_findings: _Optional[_Union[TextFindings, _Mapping]] = ..., acoustic_findings: _Optional[_Union[AcousticFindings, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ...) -> None: ...
+    coverage: Coverage
+    def __init__(self, start_s: _Optional[float] = ..., duration_s: _Optional[float] = ..., transcript: _Optional[_Union[Transcript, _Mapping]] = ..., text_findings: _Optional[_Union[TextFindings, _Mapping]] = ..., acoustic_findings: _Optional[_Union[AcousticFindings, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ...) -> None: ...
 
 class ScanEvent(_message.Message):
     __slots__ = ("accepted", "recording", "window", "progress", "warning", "episode", "partial", "scores", "findings")
