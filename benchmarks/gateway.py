@@ -90,7 +90,7 @@ def overhead(asked: Any, server: Server, client: AircheckClient, samples: np.nda
         n_windows = sum(verdict.scope == "window" for verdict in client.stream(recording, language="en"))
         rates["gateway"].append(n_windows / (time.perf_counter() - began_s))
         began_s = time.perf_counter()
-        _ensemble(server, windows)
+        ask_ensemble(server, windows, "en", server.settings.episode_parallel_windows)
         rates["ensemble"].append(len(windows) / (time.perf_counter() - began_s))
     medians = {name: float(np.median(found)) for name, found in rates.items()}
     return {
@@ -192,21 +192,21 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _ensemble(server: Server, windows: list[bytes]) -> None:
-    """All windows, as many at a time as the gateway lets one recording have."""
+def ask_ensemble(server: Server, windows: list[bytes], language: str, parallel: int) -> None:
+    """All windows straight to Triton, `parallel` at a time."""
     local = threading.local()
 
     def ask(wave: bytes) -> None:
         if not hasattr(local, "client"):
             local.client = triton.InferenceServerClient(server.triton_url)
-        values = {"AUDIO": np.frombuffer(wave, np.uint8)[None], "CONTEXT": _text("{}"), "LANGUAGE": _text("en")}
+        values = {"AUDIO": np.frombuffer(wave, np.uint8)[None], "CONTEXT": _text("{}"), "LANGUAGE": _text(language)}
         tensors = []
         for name, value in values.items():
             tensors.append(triton.InferInput(name, list(value.shape), "UINT8" if name == "AUDIO" else "BYTES"))
             tensors[-1].set_data_from_numpy(value)
         local.client.infer("audio_safety", tensors, client_timeout=600)
 
-    with ThreadPoolExecutor(server.settings.episode_parallel_windows) as pool:
+    with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(ask, windows))
 
 

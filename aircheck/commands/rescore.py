@@ -22,7 +22,7 @@ def rescore(
 ) -> None:
     """Decide a catalogue anew by another pack, from what was heard, and show what that changes.
 
-    No audio is touched and no server is asked. Exit code: 0 nothing changes, 1 something does, 2 a failure.
+    No audio is touched and no server is asked. Exit code: 0 no item gets another action, 1 some do, 2 a failure.
 
     Example: [bold]aircheck rescore records --pack policies/default.yaml[/]
     """

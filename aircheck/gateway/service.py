@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -116,6 +117,9 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
         self, request: v1.DecideRequest, context: grpc.aio.ServicerContext
     ) -> v1.DecideResponse:
         async with self._calls.call(context, "Decide"):
+            if request.windows:
+                whole = await asyncio.to_thread(self._decide_recording, request)
+                return v1.DecideResponse(verdict=to_message(whole, v1.Verdict()))
             verdict = self._policy.decide(
                 transcript_json=_json(request.transcript, Transcript, "transcript"),
                 text_findings_json=_json(request.text_findings, TextFindings, "text_findings"),
@@ -149,6 +153,13 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 ),
             )
         raise AssertionError("unreachable: the call returns or raises")
+
+    def _decide_recording(self, request: v1.DecideRequest) -> Verdict:
+        windows = [_model(window, WindowFindings, "windows") for window in request.windows]
+        context = _model(request.context, Context, "context")
+        verdict = self._policy.decide_recording(windows, request.duration_s, context, request.undecoded_s)
+        warnings = tuple(dict.fromkeys((*request.warnings, *verdict.warnings)))
+        return verdict.model_copy(update={"warnings": warnings, "recording_s": request.duration_s})
 
     @contextmanager
     def _room(self) -> Iterator[None]:

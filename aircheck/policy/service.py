@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +14,9 @@ from aircheck.policy.conditions import AUDIENCES, CONTENT_TYPES
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import RequestError, UnknownPackError
 from aircheck.policy.judge import PolicyJudge
+from aircheck.policy.kept import decide_recording
 from aircheck.policy.packs import PackLibrary, PolicyPack, Rules
-from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict
+from aircheck_client.schema import AcousticFindings, Context, TextFindings, Transcript, Verdict, WindowFindings
 
 _Parsed = TypeVar("_Parsed")
 
@@ -82,6 +84,30 @@ class PolicyService:
             _parsed("WARNINGS", _WARNINGS, warnings_json),
             self._judge.review(text, rules) if self._judge else None,
             self._language,
+        )
+
+    def decide_recording(
+        self, windows: Sequence[WindowFindings], duration_s: float, context: Context, undecoded_s: float
+    ) -> Verdict:
+        """The verdict on a recording from what was kept of its windows; the judge is asked, as in a scan.
+
+        Raises:
+            RequestError: an unknown pack, or no windows.
+            PolicyError: a classifier speaks of something that the taxonomy does not have.
+        """
+        rules = self.rules_for(context)
+        if not windows:
+            raise RequestError("windows: are none; send all that the scan found")
+        if not (math.isfinite(duration_s) and duration_s >= 0 and math.isfinite(undecoded_s) and undecoded_s >= 0):
+            raise RequestError("duration_s, undecoded_s: give seconds, 0 or more")
+        judge = self._judge
+        return decide_recording(
+            windows,
+            duration_s,
+            context,
+            rules,
+            undecoded_s,
+            lambda text: judge.review(text, rules) if judge else None,
         )
 
     def findings_json(

@@ -70,7 +70,7 @@ def run_with_kills(
     moments = random.Random(seed)
     store, done, server_was_killed = RecordStore(out), [], 0
     for kill in range(job_kills):
-        job = _job(server, manifest, out)
+        job = start_job(server.url, manifest, out)
         time.sleep(moments.uniform(SHORTEST_RUN_S, longest_run_s))
         if server_was_killed * job_kills < kill * server_kills:
             os.kill(server.pid, signal.SIGKILL)
@@ -83,7 +83,7 @@ def run_with_kills(
             os.kill(job.pid, signal.SIGKILL)
         job.wait()
         done.append(sum(1 for _ in store.items))
-    last = _job(server, manifest, out)
+    last = start_job(server.url, manifest, out)
     if server_was_killed < server_kills:  # the job outlives its server
         time.sleep(moments.uniform(SHORTEST_RUN_S, longest_run_s))
         os.kill(server.pid, signal.SIGKILL)
@@ -101,9 +101,10 @@ def write_manifest(path: Path, files: Sequence[Path], twice: int = 0) -> Path:
     return path
 
 
-def _job(server: Server, manifest: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "aircheck_client.cli", "bulk", str(manifest), "--out", str(out)]
-    return subprocess.Popen([*command, "--url", server.url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start_job(url: str, source: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    """`aircheck bulk` in a process of its own."""
+    command = [sys.executable, "-m", "aircheck_client.cli", "bulk", str(source), "--out", str(out), "--url", url]
+    return subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _counted(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import time
 from pathlib import Path
 from typing import Any
 
 from aircheck.rescore.differences import differences
 from aircheck.rescore.rescoring import read_tables, rescore
+from aircheck.settings import ROOT
+from aircheck_client.catalogue.records import RecordStore
 
 
 def measure(tables_folder: str, pack: Path, turns: int) -> dict[str, Any]:
@@ -28,3 +32,26 @@ def measure(tables_folder: str, pack: Path, turns: int) -> dict[str, Any]:
         "seconds": [round(taken, 3) for taken in seconds],
         "items_per_s": round(items / min(seconds), 1),
     }
+
+
+def multiplied(source: RecordStore, target: RecordStore, count: int) -> None:
+    """`count` items with records of their own: those of a catalogue over and over, under other audio hashes."""
+    entries = list(source.items)
+    if not entries:
+        raise SystemExit(f"{source.url} holds no items; scan some with aircheck bulk")
+    for number, entry in zip(range(count), itertools.cycle(entries), strict=False):
+        record = source.get(entry.key)
+        if record is None:
+            continue
+        audio_sha256 = hashlib.sha256(f"{number} {entry.key.audio_sha256}".encode()).hexdigest()
+        key = record.key.model_copy(update={"audio_sha256": audio_sha256})
+        item = entry.item.model_copy(update={"id": f"{number} {entry.item.id}"})
+        target.put(record.model_copy(update={"key": key}))
+        target.put_item(entry.model_copy(update={"item": item, "key": key}))
+
+
+def stricter(folder: Path) -> Path:
+    """The default pack, which blocks at 0.8 what it blocks at 0.85."""
+    path = folder / "default.yaml"
+    path.write_text((ROOT / "server_config" / "policies" / "default.yaml").read_text().replace("0.85", "0.8"))
+    return path

@@ -9,7 +9,7 @@ async with AsyncAircheckClient("127.0.0.1:8001") as client:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,15 @@ from aircheck_client.connection import SERVICE
 from aircheck_client.ending import Ending
 from aircheck_client.errors import ScanCancelledError
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
-from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
+from aircheck_client.schema import (
+    AcousticFindings,
+    Context,
+    ServerInfo,
+    TextFindings,
+    Transcript,
+    Verdict,
+    WindowFindings,
+)
 from aircheck_client.sources import Source, name_of, opened, read_whole, size_of
 from aircheck_client.v1 import aircheck_pb2 as v1
 from aircheck_client.wire import from_message
@@ -112,6 +120,24 @@ class AsyncAircheckClient(Caller):
     ) -> Verdict:
         """The verdict on a window's findings under the context's pack, without any audio."""
         request = messages.decide_request(context or Context(), transcript, text, acoustic, duration_s, warnings)
+        with self._typed_errors(""):
+            return from_message((await self._stub.Decide(request, **self._call(timeout_s))).verdict, Verdict)
+
+    async def decide_recording(
+        self,
+        windows: Iterable[WindowFindings],
+        duration_s: float,
+        context: Context | None = None,
+        *,
+        undecoded_s: float = 0.0,
+        warnings: tuple[str, ...] = (),
+        timeout_s: float | None = None,
+    ) -> Verdict:
+        """The verdict on a whole recording from what a scan found in its windows (`findings=True`), without its audio.
+
+        undecoded_s : as in the coverage of the scan's verdict; warnings : its warnings
+        """
+        request = messages.decide_recording_request(windows, duration_s, context or Context(), undecoded_s, warnings)
         with self._typed_errors(""):
             return from_message((await self._stub.Decide(request, **self._call(timeout_s))).verdict, Verdict)
 

@@ -21,7 +21,15 @@ from aircheck_client import messages
 from aircheck_client.calling import Caller, Upload, check_end
 from aircheck_client.connection import DEFAULT_URL, SERVICE, Retry, Tls
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
-from aircheck_client.schema import AcousticFindings, Context, ServerInfo, TextFindings, Transcript, Verdict
+from aircheck_client.schema import (
+    AcousticFindings,
+    Context,
+    ServerInfo,
+    TextFindings,
+    Transcript,
+    Verdict,
+    WindowFindings,
+)
 from aircheck_client.sources import CHUNK_BYTES, Source, name_of, opened, read, read_whole, size_of
 from aircheck_client.v1 import aircheck_pb2 as v1
 from aircheck_client.wire import from_message
@@ -135,6 +143,24 @@ class AircheckClient(Caller):
     ) -> Verdict:
         """The verdict on a window's findings under the context's pack, without any audio."""
         request = messages.decide_request(context or Context(), transcript, text, acoustic, duration_s, warnings)
+        with self._typed_errors(""):
+            return from_message(self._stub.Decide(request, **self._call(timeout_s)).verdict, Verdict)
+
+    def decide_recording(
+        self,
+        windows: Iterable[WindowFindings],
+        duration_s: float,
+        context: Context | None = None,
+        *,
+        undecoded_s: float = 0.0,
+        warnings: tuple[str, ...] = (),
+        timeout_s: float | None = None,
+    ) -> Verdict:
+        """The verdict on a whole recording from what a scan found in its windows (`findings=True`), without its audio.
+
+        undecoded_s : as in the coverage of the scan's verdict; warnings : its warnings
+        """
+        request = messages.decide_recording_request(windows, duration_s, context or Context(), undecoded_s, warnings)
         with self._typed_errors(""):
             return from_message(self._stub.Decide(request, **self._call(timeout_s)).verdict, Verdict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -130,6 +131,25 @@ def decide_request(
         transcript=to_message(transcript, v1.Transcript()),
         text_findings=to_message(text, v1.TextFindings()),
         acoustic_findings=to_message(acoustic, v1.AcousticFindings()),
+        warnings=warnings,
+    )
+
+
+def decide_recording_request(
+    windows: Iterable[WindowFindings],
+    duration_s: float,
+    context: Context,
+    undecoded_s: float,
+    warnings: tuple[str, ...],
+) -> v1.DecideRequest:
+    """Raises ValueError where there are no windows: the request would be that of a window."""
+    if not (windows := tuple(windows)):
+        raise ValueError("windows: are none; give all that the scan found")
+    return v1.DecideRequest(
+        context=to_message(context, v1.Context()),
+        duration_s=duration_s,
+        windows=[to_message(window, v1.WindowFindings()) for window in windows],
+        undecoded_s=undecoded_s,
         warnings=warnings,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aircheck.policy.fold import fold, shift
+from aircheck.policy.kept import decide_recording
 from aircheck.policy.packs import load_pack
-from aircheck.rescore.deciding import verdict_of
 from aircheck.settings import ROOT
-from aircheck_client import Context
+from aircheck_client import Context, InvalidAudioError
 from aircheck_client.messages import Options
 from support.audio import wav
 from support.speech import speak
@@ -15,7 +17,7 @@ THREAT = "I will find you and I will kill you. Stay away from my house. I hate y
 
 
 def test_findings_of_each_window_decide_as_the_scan_did(client):
-    stream = client.stream(wav(speak(THREAT * 9)), Context(market="SE"), findings=True)
+    stream = client.stream(wav(speak(THREAT * 6)), Context(market="SE"), findings=True)
     *windows, whole = stream
     found = stream.about.findings
     assert [item.start_s for item in found] == [window.start_s for window in windows]
@@ -43,8 +45,28 @@ def test_findings_of_each_window_decide_as_the_scan_did(client):
     assert whole.findings
     context = Context(market="SE")
     rules = load_pack(ROOT / "server_config" / "policies" / "default.yaml").for_context(context)
-    kept = verdict_of(found, whole.duration_s, context, rules)
+    kept = decide_recording(found, whole.duration_s, context, rules)
     assert kept.model_dump(include=decided) == whole.model_dump(include=decided)
+
+
+def test_a_recording_is_decided_again_for_another_context_without_its_audio(client):
+    audio, given = wav(speak(THREAT * 6)), Context(content_type="audiobook", market="SE", audience="children")
+    stream = client.stream(audio, Context(), findings=True)
+    (*_, whole) = stream
+    again = client.decide_recording(stream.about.findings, whole.duration_s, given, warnings=whole.warnings)
+    assert again == client.scan(audio, given)
+
+
+def test_a_recording_that_cannot_be_decided_is_refused(client):
+    stream = client.stream(wav(speak("good morning")), findings=True)
+    list(stream)
+    for duration_s in (-1.0, float("nan")):
+        with pytest.raises(InvalidAudioError, match="duration_s"):
+            client.decide_recording(stream.about.findings, duration_s)
+    with pytest.raises(InvalidAudioError, match="no_such"):
+        client.decide_recording(stream.about.findings, 1.0, Context(policy_pack="no_such"))
+    with pytest.raises(ValueError, match="windows: are none"):
+        client.decide_recording([], 1.0)
 
 
 def test_findings_come_where_they_are_asked_for_alone(client):

@@ -11,9 +11,10 @@ import typer
 from typer.testing import CliRunner
 
 from aircheck.commands.rescore import rescore as command
+from aircheck.policy.kept import decide_recording
 from aircheck.policy.packs import load_pack
 from aircheck.rescore import rescoring
-from aircheck.rescore.deciding import row_of, verdict_of
+from aircheck.rescore.deciding import row_of
 from aircheck.rescore.differences import differences
 from aircheck.rescore.rescoring import RescoreError, read_tables, rescore
 from aircheck.settings import ROOT
@@ -71,7 +72,7 @@ def test_every_item_gets_the_verdict_that_deciding_all_its_windows_gives(store, 
         record = store.get(entry.key)
         context = entry.item.context
         undecoded_s = record.verdict.coverage.undecoded_s
-        whole = verdict_of(record.windows, record.duration_s, context, pack.for_context(context), undecoded_s)
+        whole = decide_recording(record.windows, record.duration_s, context, pack.for_context(context), undecoded_s)
         wanted = row_of(record_name(record.key), whole)
         assert {name: got[entry.item.id][name] for name in wanted} == wanted
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from aircheck.policy.kept import decide_recording
 from aircheck.policy.packs import load_pack
 from aircheck.policy.taxonomy import CONTEXT_EVENTS, HARM_EVENTS, Category
-from aircheck.rescore.deciding import verdict_of
 from aircheck.settings import ROOT
 from aircheck_client.catalogue.records import Item, ItemEntry, Record, RecordKey, RecordStore, now
 from aircheck_client.schema import (
@@ -35,7 +35,7 @@ def fill(store: RecordStore, count: int, share_found: float = 0.5, seed: int = 0
         windows = _windows(dice, dice.random() < share_found)
         undecoded_s = dice.choice((0.0, 0.0, 0.0, 0.0, 0.3, 2.0))
         duration_s = windows[-1].start_s + windows[-1].duration_s
-        verdict = verdict_of(windows, duration_s, context, pack.for_context(context), undecoded_s)
+        verdict = decide_recording(windows, duration_s, context, pack.for_context(context), undecoded_s)
         covered = [window.model_copy(update={"coverage": _coverage(window, context, pack)}) for window in windows]
         record = Record(
             key=RecordKey.of_verdict(f"{number:064x}", verdict),
@@ -53,7 +53,7 @@ def fill(store: RecordStore, count: int, share_found: float = 0.5, seed: int = 0
 
 
 def _coverage(window: WindowFindings, context: Context, pack) -> Coverage:
-    return verdict_of([window], window.duration_s, context, pack.for_context(context)).coverage
+    return decide_recording([window], window.duration_s, context, pack.for_context(context)).coverage
 
 
 def _windows(dice: random.Random, is_found: bool) -> list[WindowFindings]:

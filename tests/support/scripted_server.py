@@ -42,6 +42,7 @@ class ScriptedServer(aircheck_pb2_grpc.AircheckServicer):
         self.models = MODELS
         self.room = 1000  # scans at a time; more are refused
         self.refusals = 0
+        self.decided = 0
 
     def __enter__(self) -> ScriptedServer:
         self._loop = asyncio.new_event_loop()
@@ -50,8 +51,11 @@ class ScriptedServer(aircheck_pb2_grpc.AircheckServicer):
         self.port = self._run(self._start())
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._run(self._server.stop(0))
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -98,3 +102,8 @@ class ScriptedServer(aircheck_pb2_grpc.AircheckServicer):
             yield v1.ScanEvent(episode=to_message(record.verdict, v1.Verdict()))
         finally:
             self._at_once -= 1
+
+    async def Decide(self, request, context):  # noqa: N802
+        self.decided += 1
+        verdict = record_of(b"", from_message(request.context, Context), self.models).verdict
+        return v1.DecideResponse(verdict=to_message(verdict, v1.Verdict()))

@@ -8,15 +8,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from aircheck_client.aio import AsyncAircheckClient
 from aircheck_client.catalogue.collect import collect
 from aircheck_client.catalogue.concurrency import Bounds
+from aircheck_client.catalogue.feed import feed_items, is_feed
 from aircheck_client.catalogue.items import BadItem, Shard, SourceError, folder_items, is_folder, manifest_items
 from aircheck_client.catalogue.job import Job, JobError, JobOptions, Tally, count, count_left, write_dead_letters
 from aircheck_client.catalogue.records import Item, RecordStore, StoreError
@@ -50,6 +52,8 @@ class Bulk:
     patience_s: float
     timeout_s: float | None
     log: Path | None
+    since: datetime | None = None
+    allow_private: bool = False
 
     def run(self) -> ExitCode:
         """Scans what is not done. Never raises for an item, a server or a store."""
@@ -82,9 +86,10 @@ class Bulk:
                 limit=self.limit,
                 force=self.force,
             )
+            items = await self._source(context, scanner)
             job = Job(scanner, options)
-            with _counted(job.tally, self._items(context), shard), _told(job.tally, self.log):
-                await job.run(self._items(context))
+            with _counted(job.tally, items(), shard), _told(job.tally, self.log):
+                await job.run(items())
             failures, where = await asyncio.to_thread(write_dead_letters, scanner.store)
         tally = job.tally
         write(
@@ -100,7 +105,7 @@ class Bulk:
         async with AsyncExitStack() as stack:
             scanner, context, shard = await self._begin(stack)
             await scanner.refresh()
-            left, every = await count_left(scanner, self._items(context), shard)
+            left, every = await count_left(scanner, (await self._source(context, scanner))(), shard)
         write(f"{left} of {every} items are left\n")
         return ExitCode.CLEAN
 
@@ -110,14 +115,17 @@ class Bulk:
         # a refusal is the job's to see: it tells how much is too much
         client = AsyncAircheckClient(**connection_of(*self.server), retry=Retry(attempts=1))
         await stack.enter_async_context(client)
-        sources = Sources()
-        stack.callback(sources.close)
+        sources = await stack.enter_async_context(Sources(allow_private=self.allow_private))
         return Scanner(client, store, sources, timeout_s=self.timeout_s, force=self.force), context, shard
 
-    def _items(self, context: Context) -> Iterator[Item | BadItem]:
+    async def _source(self, context: Context, scanner: Scanner) -> Callable[[], Iterator[Item | BadItem]]:
+        """Reads the items, as often as it is called; a feed is fetched once."""
+        if is_feed(self.source):
+            items = await feed_items(self.source, context, scanner.store, scanner.sources.http, self.since)
+            return lambda: iter(items)
         if is_folder(self.source):
-            return folder_items(self.source, context)
-        return manifest_items(self.source, context)
+            return lambda: folder_items(self.source, context)
+        return lambda: manifest_items(self.source, context)
 
 
 def collect_tables(url: str, with_vtt: bool) -> ExitCode:
@@ -204,7 +212,7 @@ def _show(tally: Tally, is_over: threading.Event) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("", total=None)
         while not is_over.wait(_SHOW_EVERY_S):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,12 @@ def scan(
     policy: Policy = "default",
     shard: Annotated[str, typer.Option(help="I/N: only the I-th of N parts; the others run elsewhere.")] = "1/1",
     limit: Annotated[int | None, typer.Option(help="Scan at most so many items.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Of a feed: only items published from that day on.")
+    ] = None,
+    allow_private: Annotated[
+        bool, typer.Option(help="Fetch also from private addresses, and from this machine.")
+    ] = False,
     force: Annotated[bool, typer.Option(help="Scan also what is done.")] = False,
     ping: Annotated[bool, typer.Option(help="Only count what is left.")] = False,
     parallel: Annotated[int, typer.Option(help="Most scans at a time; fewer while the server is full.")] = 64,
@@ -87,6 +94,8 @@ def scan(
         patience_s=patience,
         timeout_s=timeout,
         log=log,
+        since=since.replace(tzinfo=UTC) if since else None,
+        allow_private=allow_private,
     )
     raise typer.Exit(command.ping() if ping else command.run())
 

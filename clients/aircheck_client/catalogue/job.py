@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from aircheck_client.catalogue.concurrency import AdaptiveLimit, Bounds
 from aircheck_client.catalogue.items import BadItem, Shard, SourceError
-from aircheck_client.catalogue.records import Failure, Item, RecordStore, now
+from aircheck_client.catalogue.records import Failure, Item, RecordStore, StoreError, now
 from aircheck_client.catalogue.scanning import BAD_ITEM, Done, Reason, Scanner, reason_of
 from aircheck_client.errors import AuthenticationError, DeadlineError, UnavailableError
 
@@ -121,7 +121,7 @@ class Job:
         self._answered_at_s = time.monotonic()
         self._n_answers = 0
         self._bugs = 0
-        self.tally = Tally()
+        self.tally = Tally(concurrency=self._limit.limit)
 
     async def run(self, items: Iterator[Item | BadItem]) -> Tally:
         """Raises JobError; SourceError where `items` cannot be read further."""
@@ -243,7 +243,10 @@ class Job:
             )
             self._store.put_failure(failure)
 
-        await asyncio.to_thread(write)
+        try:
+            await asyncio.to_thread(write)
+        except StoreError as error:
+            raise JobError(f"failures cannot be written down: {error}") from None
 
 
 def write_dead_letters(store: RecordStore) -> tuple[int, str]:

@@ -87,7 +87,9 @@ class Published(_Model):
     transcripts: tuple[str, ...] = Field(default=(), description="URLs of transcripts that are offered")
     media_type: str = ""
     size_bytes: int | None = Field(default=None, description="as the enclosure says")
-    integrity: str = Field(default="", description="Subresource Integrity, such as sha384-…")
+    integrity: dict[str, str] = Field(
+        default_factory=dict, description="Subresource Integrity, such as sha384-…, by the uri of the bytes"
+    )
 
 
 class Item(_Model):
@@ -182,17 +184,17 @@ class RecordStore:
                 yield record
 
     def item(self, item_id: str) -> ItemEntry | None:
-        return self._read(self.item_path(item_id), ItemEntry)
+        return self.document("items", item_id, ItemEntry)
 
     def put_item(self, entry: ItemEntry) -> None:
         """After its record. An item that is done again, by other models or another policy, keeps its latest record."""
-        self._write(self.item_path(entry.item.id), _packed(entry, self._zstandard))
+        self.put_document("items", entry.item.id, entry)
 
     def failure(self, item_id: str) -> Failure | None:
-        return self._read(self._named("failures", item_id), Failure)
+        return self.document("failures", item_id, Failure)
 
     def put_failure(self, failure: Failure) -> None:
-        self._write(self._named("failures", failure.id), _packed(failure, self._zstandard))
+        self.put_document("failures", failure.id, failure)
 
     def forget_failure(self, item_id: str) -> None:
         """Of an item that is done now."""
@@ -204,6 +206,13 @@ class RecordStore:
         for path in self._walk("failures"):
             if (failure := self._read(path, Failure)) is not None:
                 yield failure
+
+    def document(self, part: str, name: str, kind: type[_T]) -> _T | None:
+        """What is kept in a part of the store under a name, whatever characters it has."""
+        return self._read(self._named(part, name), kind)
+
+    def put_document(self, part: str, name: str, value: _Model) -> None:
+        self._write(self._named(part, name), _packed(value, self._zstandard))
 
     def remove_folder(self, name: str) -> None:
         try:

@@ -20,9 +20,10 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from aircheck_client.aio import AsyncAircheckClient
+from aircheck_client.catalogue.fetch import RefusedSourceError, UnreachableSourceError
 from aircheck_client.catalogue.items import SourceError
 from aircheck_client.catalogue.records import Item, ItemEntry, Record, RecordKey, RecordStore, StoreError, now
-from aircheck_client.catalogue.sources import LocalAudio, RefusedSourceError, Sources, UnreachableSourceError
+from aircheck_client.catalogue.sources import LocalAudio, Sources
 from aircheck_client.errors import (
     AircheckError,
     AuthenticationError,
@@ -111,7 +112,7 @@ class Scanner:
         """force : hear again what was heard
         reread : do not go by an item's entry, but read its audio: a uri or an id may stand for another by now
         """
-        self._client, self.store, self._sources = client, store, sources
+        self._client, self.store, self.sources = client, store, sources
         self._timeout_s, self._force, self._reread, self._priority = timeout_s, force, reread, priority
         self._info: ServerInfo | None = None
         self._busy: WeakValueDictionary[RecordKey, asyncio.Lock] = WeakValueDictionary()
@@ -122,7 +123,7 @@ class Scanner:
         if not info.models:
             raise UnavailableError("the server has not loaded its models yet")
         self._info = info
-        self._sources.max_bytes = info.limits.max_recording_bytes
+        self.sources.max_bytes = info.limits.max_recording_bytes
         return info
 
     async def done(self, item: Item) -> ItemEntry | None:
@@ -140,12 +141,19 @@ class Scanner:
         Raises SourceError, InvalidAudioError (also for a context that the server does not know), StoreError, and what
         `AsyncAircheckClient.stream` raises.
         """
-        if not self._reread and (entry := await self.done(item)) is not None:
-            return Done(entry, heard=False)
+        entry = None if self._force or self._reread else await asyncio.to_thread(self.store.item, item.id)
+        if entry is not None:
+            if entry.key == self._key(entry.key.audio_sha256, item):
+                return Done(entry, heard=False)
+            if entry.item.uri == item.uri and (record := await self._decided(entry.key.audio_sha256, item)):
+                entry = await self._entered(item, record)
+                return Done(entry, heard=False, duration_s=record.duration_s, record=record)
         async with self._fetched(item) as audio:
             key = self._key(audio.sha256, item)
             async with self._alone(key):
                 record = None if self._force else await asyncio.to_thread(self.store.get, key)
+                if record is None and not self._force:
+                    record = await self._decided(audio.sha256, item)
                 took_s = 0.0
                 if record is None:
                     async with slots or nullcontext():
@@ -153,13 +161,44 @@ class Scanner:
                         record = await self._heard(item, audio)
                         took_s = time.monotonic() - begun_s
                     await asyncio.to_thread(self.store.put, record)
-                entry = ItemEntry(item=item, key=record.key, done_at=now())
-                await asyncio.to_thread(self._enter, entry)
+        entry = await self._entered(item, record)
         return Done(entry, heard=took_s > 0, duration_s=record.duration_s, took_s=took_s, record=record)
 
-    def _enter(self, entry: ItemEntry) -> None:
-        self.store.put_item(entry)
-        self.store.forget_failure(entry.item.id)
+    async def _entered(self, item: Item, record: Record) -> ItemEntry:
+        entry = ItemEntry(item=item, key=record.key, done_at=now())
+
+        def enter() -> None:
+            self.store.put_item(entry)
+            self.store.forget_failure(item.id)
+
+        await asyncio.to_thread(enter)
+        return entry
+
+    async def _decided(self, audio_sha256: str, item: Item) -> Record | None:
+        """A record by the pack and context that are asked for, made of what the same models heard; None: they did not.
+
+        No audio is touched. Raises as the client does.
+        """
+        wanted = self._key(audio_sha256, item)
+        known = await asyncio.to_thread(list, self.store.find(audio_sha256))
+        for key in sorted(known, key=lambda key: (key != wanted, key.pack)):
+            if key.models != wanted.models or (heard := await asyncio.to_thread(self.store.get, key)) is None:
+                continue
+            if key == wanted:
+                return heard
+            verdict = await self._client.decide_recording(
+                heard.windows,
+                heard.duration_s,
+                item.context,
+                undecoded_s=heard.verdict.coverage.undecoded_s,
+                warnings=heard.verdict.warnings,
+                timeout_s=self._timeout_s,
+            )
+            made = RecordKey.of_verdict(audio_sha256, verdict)
+            record = heard.model_copy(update={"key": made, "verdict": verdict, "created_at": now()})
+            await asyncio.to_thread(self.store.put, record)
+            return record
+        return None
 
     def _key(self, audio_sha256: str, item: Item) -> RecordKey:
         if self._info is None:
@@ -173,10 +212,11 @@ class Scanner:
     async def _fetched(self, item: Item) -> AsyncIterator[LocalAudio]:
         """From the first of the item's places that has it. Raises the first place's error where none has."""
         first: SourceError | None = None
+        integrity = item.published.integrity if item.published else {}
         for uri in (item.uri, *item.uris):
             async with AsyncExitStack() as stack:
                 try:
-                    audio = await stack.enter_async_context(self._sources.fetched(uri))
+                    audio = await stack.enter_async_context(self.sources.fetched(uri, integrity.get(uri, "")))
                 except SourceError as error:
                     first = first or error
                     continue
@@ -186,7 +226,7 @@ class Scanner:
 
     async def _heard(self, item: Item, audio: LocalAudio) -> Record:
         stream = self._client.stream(
-            audio.path,
+            audio.source,
             item.context,
             timeout_s=self._timeout_s,
             windows=False,

@@ -10,46 +10,50 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from aircheck_client.catalogue.extras import imported
+from aircheck_client.catalogue.fetch import Http, RefusedSourceError, UnreachableSourceError
 from aircheck_client.catalogue.items import SourceError
 
 CHUNK_BYTES = 1 << 20
 
 
-class UnreachableSourceError(SourceError):
-    """It may be there later: the network, or the storage, failed."""
-
-
-class RefusedSourceError(SourceError):
-    """It is never fetched: too large, or an address that is not for us."""
-
-
 @dataclass(frozen=True)
 class LocalAudio:
-    """A file on this machine that does not change while it is sent."""
+    """Bytes on this machine that do not change while they are sent. `source`: a path, or an open file."""
 
-    path: Path
+    source: Path | BinaryIO
     sha256: str
     size_bytes: int
 
 
 class Sources:
-    """Fetches items. Copies lie in a folder of this process's own, which goes with it."""
+    """Fetches items. A copy is a file without a name, which goes with this process however that ends."""
 
-    def __init__(self, spool_dir: Path | None = None):
-        """spool_dir : where copies lie, the system's temporary folder unless given"""
+    def __init__(self, spool_dir: Path | None = None, allow_private: bool = False):
+        """spool_dir : where copies lie, the system's temporary folder unless given
+        allow_private : whether http may lead to private addresses
+        """
+        self.http = Http(allow_private)
         self.max_bytes: int | None = None
         """Most of one file; the server's limit, once it is known."""
-        self._spool = tempfile.TemporaryDirectory(prefix="aircheck-bulk-", dir=spool_dir, ignore_cleanup_errors=True)
+        self._spool_dir = spool_dir
 
-    def close(self) -> None:
-        self._spool.cleanup()
+    async def __aenter__(self) -> Sources:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
 
     @asynccontextmanager
-    async def fetched(self, uri: str) -> AsyncIterator[LocalAudio]:
-        """The file, for as long as the block runs. Raises SourceError, UnreachableSourceError, RefusedSourceError."""
+    async def fetched(self, uri: str, integrity: str = "") -> AsyncIterator[LocalAudio]:
+        """The file, for as long as the block runs. Raises SourceError, UnreachableSourceError, RefusedSourceError.
+
+        integrity : what http must bring, as Subresource Integrity
+        """
+        if "::" in uri.partition("?")[0] and "://" in uri:
+            raise RefusedSourceError("is a chain of fsspec's, which may lead anywhere", uri)
         if "://" not in uri or uri.startswith("file://"):
             path = Path(uri.removeprefix("file://"))
             before = await asyncio.to_thread(self._stat, path)
@@ -57,14 +61,14 @@ class Sources:
             if _identity(await asyncio.to_thread(self._stat, path)) != _identity(before):
                 raise UnreachableSourceError("changed while it was read", uri)
             return
-        handle, name = tempfile.mkstemp(dir=self._spool.name)
-        path = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                audio = await asyncio.to_thread(self._copied, uri, file, path)
-            yield audio
-        finally:
-            path.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=self._spool_dir) as file:
+            file.raw.name = uri  # type: ignore[attr-defined]  # what errors call it; else the number of its descriptor
+            if uri.startswith(("http://", "https://")):
+                sha256, size_bytes = await self.http.download(uri, file, self.max_bytes, integrity)
+            else:
+                sha256, size_bytes = await asyncio.to_thread(self._copied, uri, file)
+            file.seek(0)
+            yield LocalAudio(file, sha256, size_bytes)
 
     def _stat(self, path: Path) -> os.stat_result:
         try:
@@ -82,7 +86,7 @@ class Sources:
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}", str(path)) from None
 
-    def _copied(self, uri: str, file: Any, path: Path) -> LocalAudio:
+    def _copied(self, uri: str, file: BinaryIO) -> tuple[str, int]:
         fsspec = imported("fsspec")
         digest, size_bytes = hashlib.sha256(), 0
         try:
@@ -98,8 +102,7 @@ class Sources:
             raise SourceError(f"cannot be opened: {error}", uri) from None
         except OSError as error:
             raise UnreachableSourceError(f"cannot be read: {error}", uri) from None
-        file.flush()
-        return LocalAudio(path, digest.hexdigest(), size_bytes)
+        return digest.hexdigest(), size_bytes
 
     def _check_size(self, size_bytes: int, uri: str) -> None:
         if self.max_bytes is not None and size_bytes > self.max_bytes:

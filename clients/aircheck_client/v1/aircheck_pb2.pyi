@@ -196,20 +196,24 @@ class ListenRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[ListenStart, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class DecideRequest(_message.Message):
-    __slots__ = ("context", "duration_s", "transcript", "text_findings", "acoustic_findings", "warnings")
+    __slots__ = ("context", "duration_s", "transcript", "text_findings", "acoustic_findings", "warnings", "windows", "undecoded_s")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     TEXT_FINDINGS_FIELD_NUMBER: _ClassVar[int]
     ACOUSTIC_FINDINGS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    UNDECODED_S_FIELD_NUMBER: _ClassVar[int]
     context: Context
     duration_s: float
     transcript: Transcript
     text_findings: TextFindings
     acoustic_findings: AcousticFindings
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., duration_s: _Optional[float] = ..., transcript: _Optional[_Union[Transcript, _Mapping]] = ..., text_findings: _Optional[_Union[TextFindings, _Mapping]] = ..., acoustic_findings: _Optional[_Union[AcousticFindings, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    windows: _containers.RepeatedCompositeFieldContainer[WindowFindings]
+    undecoded_s: float
+    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., duration_s: _Optional[float] = ..., transcript: _Optional[_Union[Transcript, _Mapping]] = ..., text_findings: _Optional[_Union[TextFindings, _Mapping]] = ..., acoustic_findings: _Optional[_Union[AcousticFindings, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., windows: _Optional[_Iterable[_Union[WindowFindings, _Mapping]]] = ..., undecoded_s: _Optional[float] = ...) -> None: ...
 
 class Accepted(_message.Message):
     __slots__ = ("scan_id", "idempotency_key")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
+from aircheck_client.catalogue.fetch import RefusedSourceError
 from aircheck_client.catalogue.records import Item
 from aircheck_client.catalogue.scanning import Scanner
-from aircheck_client.catalogue.sources import RefusedSourceError
 from aircheck_client.worker.messages import Checked, Job
 from aircheck_client.worker.monitoring import AUDIO_SECONDS
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import closing
 from typing import Any
 
 from aircheck_client.aio import AsyncAircheckClient
@@ -42,17 +41,16 @@ def run(settings: WorkerSettings, connection: dict[str, Any], asyncapi: bool = F
 
     async def work() -> None:
         # a call is made once, for the worker's own waits count more than a channel's
-        async with AsyncAircheckClient(**connection, retry=Retry(attempts=1)) as client:
-            with closing(Sources()) as sources:
-                scanner = Scanner(
-                    client,
-                    RecordStore(settings.records),
-                    sources,
-                    timeout_s=settings.timeout_s,
-                    reread=True,
-                    priority=settings.priority,
-                )
-                await serve(settings, client, ScanningChecker(scanner, settings.schemes), ready)
+        async with AsyncAircheckClient(**connection, retry=Retry(attempts=1)) as client, Sources() as sources:
+            scanner = Scanner(
+                client,
+                RecordStore(settings.records),
+                sources,
+                timeout_s=settings.timeout_s,
+                reread=True,
+                priority=settings.priority,
+            )
+            await serve(settings, client, ScanningChecker(scanner, settings.schemes), ready)
 
     try:
         asyncio.run(work())

@@ -19,6 +19,7 @@ from aircheck_client.catalogue.records import Item, RecordStore
 from aircheck_client.catalogue.scanning import Scanner
 from aircheck_client.catalogue.sources import Sources
 from aircheck_client.schema import Context
+from support.scripted_server import ScriptedServer
 
 
 def options(**given) -> JobOptions:
@@ -29,8 +30,7 @@ def run(server, store, items: Iterable[Item | BadItem], given: JobOptions | None
     async def work() -> Tally:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(AsyncAircheckClient(server.url, retry=Retry(attempts=1)))
-            sources = Sources()
-            stack.callback(sources.close)
+            sources = await stack.enter_async_context(Sources(allow_private=True))
             return await Job(Scanner(client, store, sources, force=force), given or options()).run(iter(items))
 
     return asyncio.run(work())
@@ -76,13 +76,19 @@ def test_force_hears_again(scripted, store, item):
     assert sum(scripted.heard.values()) == 2
 
 
-def test_other_models_or_another_context_are_other_work(scripted, store, item):
+def test_other_models_hear_again_and_another_policy_decides_what_was_heard(scripted, store, item):
     run(scripted, store, [item("one", "ok")])
-    assert run(scripted, store, [item("one", "ok", Context(market="SE"))]).heard == 1
+    swedish = item("one", "ok", Context(market="SE"))
+    tally = run(scripted, store, [swedish])
+    assert (tally.heard, tally.shared, scripted.decided) == (0, 1, 1)
+    assert store.get(store.item("one").key).verdict.context.market == "SE"
+    assert run(scripted, store, [swedish]).done_before == 1
+    assert run(scripted, store, [item("two", "ok", Context(market="SE"))]).shared == 1
+    assert sum(scripted.heard.values()) == 1
     scripted.models = scripted.models[:1]
-    assert run(scripted, store, [item("one", "ok", Context(market="SE"))]).heard == 1
+    assert run(scripted, store, [swedish]).heard == 1
     assert len(list(store.records())) == 3
-    assert len(list(store.items)) == 1
+    assert len(list(store.items)) == 2
 
 
 def test_what_may_pass_is_tried_again_and_what_will_not_is_given_up_with_its_reason(scripted, store, item):
@@ -129,14 +135,34 @@ def test_no_more_scans_than_the_bound_and_fewer_where_the_server_refuses(scripte
     assert scripted.refusals < 60
 
 
+def test_of_two_servers_one_may_go_half_way(store, item):
+    items = [item(f"item {number}", f"ok {number}") for number in range(60)]
+    with ScriptedServer() as stays:
+        with ScriptedServer() as goes:
+
+            class Both:
+                url = f"{stays.url},{goes.url}"
+
+            def given():
+                for number, one in enumerate(items):
+                    if number == 30:
+                        goes.stop()
+                    yield one
+
+            tally = run(Both, store, given())
+        assert (tally.heard, tally.failed) == (60, 0)
+        assert len(list(store.items)) == 60
+        assert sum(stays.heard.values()) > 30
+
+
 def test_limit_shard_and_what_is_left(scripted, store, item):
     items = [item(f"item {number}", f"ok {number}") for number in range(30)]
     assert run(scripted, store, items, options(limit=5)).heard == 5
     run(scripted, store, items, options(shard=Shard(1, 2)))
 
     async def left() -> tuple[int, int]:
-        async with AsyncAircheckClient(scripted.url) as client:
-            scanner = Scanner(client, store, Sources())
+        async with AsyncAircheckClient(scripted.url) as client, Sources() as sources:
+            scanner = Scanner(client, store, sources)
             await scanner.refresh()
             return await count_left(scanner, iter(items), Shard())
 
@@ -154,6 +180,14 @@ def test_a_manifest_that_breaks_off_does_not_lose_what_was_begun(scripted, store
     with pytest.raises(SourceError, match="broke off"):
         run(scripted, store, items())
     assert [entry.item.id for entry in store.items] == ["one"]
+
+
+def test_a_job_that_cannot_write_down_what_failed_ends(scripted, store, item, tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "failures").write_text("a file where a folder should be")
+    for failing in (item("one", "invalid"), BadItem("m.jsonl:1", "no uri")):
+        with pytest.raises(JobError, match="cannot be written down"):
+            run(scripted, store, [failing])
 
 
 def test_a_job_without_any_server_ends_and_says_so(scripted, store, item):
