@@ -6,19 +6,26 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 from benchmarks.worker.process import WorkerProcess
 from benchmarks.worker.servers import DEAD, VERDICTS, BrokerServer
 
-Victim = Literal["worker", "broker"]
 CLAIM_AFTER_S = 2.0
 OPTIONS = ("--claim-after", str(CLAIM_AFTER_S), "--attempts", "50")  # kills are no fault of the messages
 _PUT_AT_A_TIME = 5
 _ANSWERED_WITHIN_S = 300.0
+
+
+class Killable(Protocol):
+    """What is killed and started again."""
+
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,7 @@ class Counts:
     broker: str
     published: int
     audios: int
-    worker_kills: int
-    broker_kills: int
+    kills: dict[str, int]
     answered: int
     dead_letters: int
     lost: int
@@ -49,10 +55,13 @@ def storm(
     worker: WorkerProcess,
     files: Sequence[Path],
     n_messages: int,
-    victims: Sequence[Victim],
+    victims: Sequence[str],
     seed: int = 0,
+    others: Mapping[str, Killable] | None = None,
 ) -> Counts:
     """Publishes messages at random intervals, and kills each of `victims` in turn at random moments between them.
+
+    victims : "worker", "broker", or names of `others`
 
     Broker and worker run before and after. Raises TimeoutError when messages stay unanswered.
     """
@@ -62,6 +71,7 @@ def storm(
         json.dumps({"id": id_, "uri": str(files[number % len(files)])}).encode() for number, id_ in enumerate(ids)
     ]
     n_parts = len(victims) + 1
+    killables: dict[str, Killable] = {"worker": worker, "broker": broker, **(others or {})}
     for part in range(n_parts):
         mine = bodies[part * n_messages // n_parts : (part + 1) * n_messages // n_parts]
         for at in range(0, len(mine), _PUT_AT_A_TIME):
@@ -69,7 +79,7 @@ def storm(
             time.sleep(rng.uniform(0, 0.3))
         if part < len(victims):
             time.sleep(rng.uniform(0, 1.0))
-            _kill_and_start(broker if victims[part] == "broker" else worker, rng)
+            _kill_and_start(killables[victims[part]], rng)
     _wait_until_answered(broker)
     answers = broker.answers(VERDICTS)
     counted = Counter(answer["id"] for answer in answers)
@@ -78,8 +88,7 @@ def storm(
         broker=broker.scheme,
         published=n_messages,
         audios=len(files),
-        worker_kills=victims.count("worker"),
-        broker_kills=victims.count("broker"),
+        kills=dict(Counter(victims)),
         answered=len(set(ids) & set(counted)),
         dead_letters=len(dead),
         lost=len(set(ids) - set(counted) - dead),
@@ -89,7 +98,7 @@ def storm(
     )
 
 
-def _kill_and_start(victim: BrokerServer | WorkerProcess, rng: random.Random) -> None:
+def _kill_and_start(victim: Killable, rng: random.Random) -> None:
     victim.kill()
     time.sleep(rng.uniform(0, 1.0))
     victim.start()

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
+from benchmarks import hardware
 from benchmarks.worker.servers import DEAD, JOBS, VERDICTS, BrokerServer
 
 _READY_S = 60.0
@@ -45,6 +46,12 @@ class WorkerProcess:
     def log(self) -> str:
         """Standard error so far, of all starts."""
         return "".join(self._log)
+
+    @property
+    def peak_memory_mib(self) -> float:
+        """The most that it has had resident."""
+        assert self._process is not None
+        return round(hardware.peak_memory_mib(self._process.pid), 1)
 
     def start(self) -> None:
         """Returns when it takes messages."""

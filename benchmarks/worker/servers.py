@@ -77,6 +77,10 @@ class BrokerServer(ABC):
         """All that was published there, in order: the bodies."""
 
     @abstractmethod
+    def count(self, topic: str) -> int:
+        """How many messages there are; cheap."""
+
+    @abstractmethod
     def headers(self, topic: str) -> list[dict[str, str]]:
         """The same: the headers."""
 
@@ -103,6 +107,10 @@ class RedisServer(BrokerServer):
 
     def answers(self, topic: str) -> list[dict[str, Any]]:
         return [json.loads(fields[b"data"]) for _, fields in self._entries(topic)]
+
+    def count(self, topic: str) -> int:
+        client: Any = self._client()
+        return int(client.xlen(topic))
 
     def headers(self, topic: str) -> list[dict[str, str]]:
         entries = self._entries(topic)
@@ -154,6 +162,12 @@ class NatsServer(BrokerServer):
 
     def answers(self, topic: str) -> list[dict[str, Any]]:
         return [json.loads(message.data) for message in self._messages(topic)]
+
+    def count(self, topic: str) -> int:
+        async def count(streams: JetStreamContext) -> int:
+            return int((await streams.stream_info(await streams.find_stream_name_by_subject(topic))).state.messages)
+
+        return self._within(count)
 
     def headers(self, topic: str) -> list[dict[str, str]]:
         return [dict(message.headers or {}) for message in self._messages(topic)]

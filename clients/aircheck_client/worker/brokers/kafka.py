@@ -33,7 +33,7 @@ class Kafka(Broker):
         if "@" in settings.broker:
             raise ValueError("--broker: a kafka:// address has no user and password; SASL is not supported")
         servers = [server.partition("://")[2] or server for server in settings.broker.split(",")]
-        self.stream = KafkaBroker(servers, acks="all", enable_idempotence=True, **options_of(settings))
+        self.stream = KafkaBroker(servers, acks="all", **options_of(settings))
 
     async def prepare(self) -> None:
         """Topics are the cluster's to make."""
