@@ -185,7 +185,12 @@ def worker(
     claim_after: Annotated[float, typer.Option(help="Seconds until a dead worker's messages are another's.")] = 60.0,
     drain: Annotated[float, typer.Option(help="Seconds for what is in flight after SIGTERM.")] = 30.0,
     timeout: Annotated[float | None, typer.Option(help="Seconds each scan may take; no bound unless given.")] = None,
-    scheme: Annotated[list[str] | None, typer.Option(help="Of uris that are opened: file, s3, gs.")] = None,
+    scheme: Annotated[
+        list[str] | None, typer.Option(help="Of uris that are opened: file, s3, gs, http, https.")
+    ] = None,
+    allow_private: Annotated[
+        bool, typer.Option(help="Fetch also from private addresses, and from this machine.")
+    ] = False,
     cloudevents: Annotated[bool, typer.Option(help="Jobs come, and answers go, in CloudEvents envelopes.")] = False,
     transcript: Annotated[bool, typer.Option(help="Verdicts carry all that was said; records always do.")] = False,
     bulk: Annotated[bool, typer.Option(help="After everything else that the server has to do.")] = False,
@@ -224,6 +229,7 @@ def worker(
             drain_s=drain,
             timeout_s=timeout,
             schemes=tuple(scheme or SCHEMES),
+            allow_private=allow_private,
             cloudevents=cloudevents,
             transcript=transcript,
             priority="bulk" if bulk else "",

@@ -19,9 +19,9 @@ from faststream.redis.parser import BinaryMessageFormatV1
 
 from aircheck.settings import ROOT
 from aircheck_client import DeadlineError, InvalidAudioError, ServerError
+from aircheck_client.catalogue.fetch import RefusedSourceError, UnreachableSourceError
 from aircheck_client.catalogue.items import SourceError
 from aircheck_client.catalogue.scanning import reason_of
-from aircheck_client.catalogue.sources import RefusedSourceError, UnreachableSourceError
 from aircheck_client.worker.failures import MALFORMED, TOO_LARGE, TOO_MANY_DELIVERIES
 from benchmarks.clips import sample_clips
 from benchmarks.worker.kills import OPTIONS, storm
@@ -120,11 +120,12 @@ def test_what_was_heard_is_not_heard_again(server, broker, files, tmp_path):
     with WorkerProcess(broker, server.url, records) as worker:
         broker.put([job("copy", copy), job("elsewhere", copy, context={"market": "DE"})])
         verdicts = answered(broker)
-        assert worker.metric('aircheck_worker_messages_total{outcome="scanned"}') == 1
-        assert worker.metric('aircheck_worker_messages_total{outcome="stored"}') == 1
+        assert worker.metric('aircheck_worker_messages_total{outcome="scanned"}') == 0
+        assert worker.metric('aircheck_worker_messages_total{outcome="stored"}') == 2
     assert [first["from_record"], verdicts["copy"]["from_record"]] == [False, True]
     assert verdicts["copy"]["verdict"] == first["verdict"]
-    assert not verdicts["elsewhere"]["from_record"]  # another market may be decided otherwise
+    assert verdicts["elsewhere"]["from_record"]  # decided anew, from what was heard
+    assert verdicts["elsewhere"]["verdict"]["context"]["market"] == "DE"
 
 
 def test_the_same_audio_in_messages_at_a_time_is_heard_once(server, broker, files, tmp_path):

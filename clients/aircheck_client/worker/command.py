@@ -40,8 +40,12 @@ def run(settings: WorkerSettings, connection: dict[str, Any], asyncapi: bool = F
         print(f"{settings.topic_in} at {settings.shown_broker}: ready; {base_url}/metrics", file=sys.stderr, flush=True)
 
     async def work() -> None:
+        private = settings.allow_private
         # a call is made once, for the worker's own waits count more than a channel's
-        async with AsyncAircheckClient(**connection, retry=Retry(attempts=1)) as client, Sources() as sources:
+        async with (
+            AsyncAircheckClient(**connection, retry=Retry(attempts=1)) as client,
+            Sources(allow_private=private) as sources,
+        ):
             scanner = Scanner(
                 client,
                 RecordStore(settings.records),

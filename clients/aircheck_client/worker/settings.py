@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aircheck_client.messages import Priority
 
-SCHEMES = ("file", "s3", "gs")
+SCHEMES = ("file", "s3", "gs", "http", "https")
 BROKERS = ("redis", "rediss", "nats", "tls", "kafka", "amqp", "amqps")
 
 
@@ -24,6 +24,7 @@ class WorkerSettings:
     drain_s : what is in flight may take so long after SIGTERM
     timeout_s : of one scan; None: no bound
     schemes : of uris that are opened; a path is of "file"
+    allow_private : whether http may lead to private addresses, and to this machine
     transcript : whether verdicts carry all that was said; records always do
     priority : of the scans; see `aircheck_client.messages.Options`
     metrics_port : on 127.0.0.1; 0 picks a free one
@@ -41,6 +42,7 @@ class WorkerSettings:
     drain_s: float = 30.0
     timeout_s: float | None = None
     schemes: tuple[str, ...] = SCHEMES
+    allow_private: bool = False
     cloudevents: bool = False
     transcript: bool = False
     priority: Priority = ""

@@ -17,9 +17,9 @@ from aircheck_client import (
     ServerError,
     UnavailableError,
 )
+from aircheck_client.catalogue.fetch import RefusedSourceError, UnreachableSourceError
 from aircheck_client.catalogue.items import SourceError
 from aircheck_client.catalogue.records import StoreError
-from aircheck_client.catalogue.sources import RefusedSourceError, UnreachableSourceError
 from aircheck_client.connection import Connection
 from aircheck_client.worker import failures
 from aircheck_client.worker.failures import wait_s
