@@ -116,7 +116,7 @@ class Http:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit_per_host=PER_HOST, socket_factory=self._socket)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-            agent = {"User-Agent": "aircheck (content policy check; +https://pypi.org/project/aircheck-client)"}
+            agent = {"User-Agent": "aircheck (content policy check)"}
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers=agent, trust_env=False)
         return self._session
 
