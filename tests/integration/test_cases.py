@@ -30,7 +30,7 @@ WARNED = {  # of each: the action, words of its only warning
     "float_one_nan.wav": ("block", "no numbers (NaN, infinite) were taken as silence: at 1.88 s"),
     "track2default.m4a": ("block", "track 1 of 2 was not checked"),
     "track2default.mka": ("block", "track 1 of 2 was not checked"),
-    "wav_short_claim.wav": ("allow", "63860 bytes follow the 16000 bytes of audio that the WAV header states"),
+    "wav_short_claim.wav": ("review", "63860 bytes follow the 16000 bytes of audio that the WAV header states"),
 }
 REFUSED = {
     "crash_bad.mp3": "not a known audio file (looks like an HTML page)",

@@ -126,7 +126,7 @@ class Job:
     async def run(self, items: Iterator[Item | BadItem]) -> Tally:
         """Raises JobError; SourceError where `items` cannot be read further."""
         await self._server()
-        stopped: SourceError | None = None
+        stopped: Exception | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 try:
@@ -134,7 +134,7 @@ class Job:
                 except SourceError as error:  # what is under way is done first
                     stopped = error
         except* JobError as errors:
-            raise errors.exceptions[0] from None
+            stopped = errors.exceptions[0]  # raised here, Python 3.11 before .4 would put it into a group again
         if stopped is not None:
             raise stopped
         return self.tally
