@@ -18,7 +18,7 @@ def asyncapi(settings: WorkerSettings) -> str:
     bare, enveloped = (Job, Checked, DeadLetter), (JobEvent, CheckedEvent, DeadLetterEvent)
     job, checked, dead = enveloped if settings.cloudevents else bare
 
-    async def check(message: job) -> None:  # type: ignore[valid-type]
+    async def check(message: job) -> None:  # type: ignore[valid-type]  # a type made at run time
         """A recording to check."""
 
     check.__annotations__ = {"message": job, "return": None}

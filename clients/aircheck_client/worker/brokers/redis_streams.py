@@ -72,12 +72,12 @@ class RedisStreams(Broker):
             body=body,
             headers=headers,
             message_id=raw["message_ids"][0].decode(),
-            consumer=self._client,  # type: ignore[arg-type]
+            consumer=self._client,  # type: ignore[arg-type]  # redis-py types one class for both its clients
             group=self.settings.group,
         )
 
     async def publish(self, topic: str, body: bytes, headers: dict[str, str]) -> None:
-        await self._client.xadd(topic, {"data": body, **headers})  # type: ignore[dict-item]
+        await self._client.xadd(topic, {"data": body, **headers})  # type: ignore[dict-item]  # dict is invariant
 
     async def received(self, message: Message) -> Delivery | None:
         (id_,) = message.raw_message["message_ids"]
