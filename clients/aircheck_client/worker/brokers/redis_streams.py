@@ -72,7 +72,7 @@ class RedisStreams(Broker):
             body=body,
             headers=headers,
             message_id=raw["message_ids"][0].decode(),
-            consumer=self._client,  # type: ignore[arg-type]  # redis-py types one class for both its clients
+            consumer=self._client,  # type: ignore[arg-type]  # awaitables, where coroutines are asked for
             group=self.settings.group,
         )
 
