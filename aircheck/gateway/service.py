@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from aircheck.gateway import live
 from aircheck.gateway.answers import Answer
-from aircheck.gateway.calls import Calls
+from aircheck.gateway.calls import Call, Calls
 from aircheck.gateway.decoding import Decoding, RecordingInfo
 from aircheck.gateway.errors import OverloadedError
 from aircheck.gateway.scan import PartialError, Parts, RecordingScan, Request, decoded_clip
@@ -61,7 +61,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 request = self._request(start, Priority.NORMAL)
                 call.named(start.idempotency_key)
                 try:
-                    yield v1.ScanEvent(accepted=v1.Accepted(scan_id=call.id, idempotency_key=start.idempotency_key))
+                    yield v1.ScanEvent(accepted=_accepted(call, start))
                     scan = RecordingScan(self._parts, request, call)
                     async with aclosing(scan.run(_chunks(requests))) as events:
                         async for event in events:
@@ -83,7 +83,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
                 header = live.wave_header(start.pcm) if start.HasField("pcm") else b""
                 request = self._request(start, Priority.INTERACTIVE)
                 call.named(start.idempotency_key)
-                yield v1.ListenEvent(accepted=v1.Accepted(scan_id=call.id, idempotency_key=start.idempotency_key))
+                yield v1.ListenEvent(accepted=_accepted(call, start))
                 scan = RecordingScan(self._parts, request, call, is_live=True)
                 try:
                     async with aclosing(scan.run(_heard(requests, header))) as events:
@@ -110,7 +110,7 @@ class AircheckService(aircheck_pb2_grpc.AircheckServicer):
             finally:
                 self._n_clips_before -= 1
             verdict = await clip.check(self._parts, asked, call)
-            return v1.ScanClipResponse(verdict=to_message(verdict, v1.Verdict()))
+            return v1.ScanClipResponse(verdict=_verdict(verdict), accepted=_accepted(call, request))
         raise AssertionError("unreachable: the call returns or raises")
 
     async def Decide(  # noqa: N802  # the contract's name
@@ -239,6 +239,10 @@ async def _heard(requests: AsyncIterator[v1.ListenRequest], header: bytes) -> As
         if request.WhichOneof("message") != "audio":
             raise RequestError("audio: all messages after the first hold some")
         yield request.audio
+
+
+def _accepted(call: Call, message: v1.ScanStart | v1.ScanClipRequest | v1.ListenStart) -> v1.Accepted:
+    return v1.Accepted(scan_id=call.id, idempotency_key=message.idempotency_key)
 
 
 def _verdict(verdict: Verdict, omit_transcript: bool = False) -> v1.Verdict:

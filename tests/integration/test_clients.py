@@ -6,11 +6,14 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
+import grpc
 import pytest
 
 from aircheck.policy.service import PolicyService
 from aircheck.policy.taxonomy import Category
 from aircheck_client import AircheckClient, Context, InvalidAudioError, ScanCancelledError
+from aircheck_client.v1 import aircheck_pb2 as v1
+from aircheck_client.v1 import aircheck_pb2_grpc
 from support.audio import tone, wav
 from support.requests import LONG_S, kept_findings, long_recording, threat
 from support.sources import Pipe
@@ -100,6 +103,18 @@ def test_a_repeat_under_the_same_key_is_checked_anew_and_gets_the_same_verdict(c
     assert len({scan_id for _, scan_id in repeats}) == 3
     other, _ = scan(wav(tone(0.5)))
     assert other[-1].duration_s == pytest.approx(0.5)
+
+
+def test_every_call_is_accepted_under_an_id_and_the_callers_name(server):
+    start, audio = {"idempotency_key": "upload 7"}, wav(tone(0.5))
+    scan = [v1.ScanRequest(start=v1.ScanStart(**start)), v1.ScanRequest(chunk=audio)]
+    live = [v1.ListenRequest(start=v1.ListenStart(**start)), v1.ListenRequest(audio=audio)]
+    with grpc.insecure_channel(server.url) as channel:
+        stub = aircheck_pb2_grpc.AircheckStub(channel)
+        accepted = [next(stub.Scan(iter(scan))).accepted, next(stub.Listen(iter(live))).accepted]
+        accepted.append(stub.ScanClip(v1.ScanClipRequest(audio=audio, **start)).accepted)
+    assert [one.idempotency_key for one in accepted] == ["upload 7"] * 3
+    assert len({one.scan_id for one in accepted} - {""}) == 3
 
 
 # ---- other verbs ----

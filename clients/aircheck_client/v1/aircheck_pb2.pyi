@@ -336,10 +336,12 @@ class ScanEvent(_message.Message):
     def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ..., window: _Optional[_Union[Verdict, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., warning: _Optional[str] = ..., episode: _Optional[_Union[Verdict, _Mapping]] = ..., partial: _Optional[_Union[Verdict, _Mapping]] = ..., scores: _Optional[_Union[WindowScores, _Mapping]] = ..., findings: _Optional[_Union[WindowFindings, _Mapping]] = ...) -> None: ...
 
 class ScanClipResponse(_message.Message):
-    __slots__ = ("verdict",)
+    __slots__ = ("verdict", "accepted")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     verdict: Verdict
-    def __init__(self, verdict: _Optional[_Union[Verdict, _Mapping]] = ...) -> None: ...
+    accepted: Accepted
+    def __init__(self, verdict: _Optional[_Union[Verdict, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ...) -> None: ...
 
 class ListenEvent(_message.Message):
     __slots__ = ("accepted", "window", "episode", "partial")
