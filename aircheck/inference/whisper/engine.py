@@ -51,6 +51,7 @@ from aircheck.inference.whisper.scheduling.model_runner import EAGER, GRAPHED, M
 from aircheck.inference.whisper.scheduling.passes import WindowPasses
 from aircheck.inference.whisper.scheduling.scheduler import Scheduler
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
+from aircheck.inference.whisper.statistics import EngineStatistics
 from aircheck.inference.whisper.weights.checkpoint import LoadedWhisper
 
 __all__ = ["EngineBusyError", "EngineClosedError", "WhisperEngine", "Window", "WindowError", "select_dtype"]
@@ -132,8 +133,9 @@ class WhisperEngine:
         ]
         self._backend.synchronize()
         self._waiting: deque[Sequence] = deque()
+        self._n_seeks = 0
         self._is_closed = False
-        self._changed = threading.Condition()  # guards `_waiting` and `_is_closed`
+        self._changed = threading.Condition()  # guards `_waiting`, `_n_seeks` and `_is_closed`
         self._threads = [
             threading.Thread(target=self._run, args=[worker], name=f"whisper-worker-{at}", daemon=True)
             for at, worker in enumerate(self._workers)
@@ -166,6 +168,16 @@ class WhisperEngine:
     def dtype(self) -> torch.dtype:
         """What the matrices are in."""
         return self._whisper.model.decoder.token_embedding.weight.dtype
+
+    def statistics(self) -> EngineStatistics:
+        """What it has done, and is doing; never waits for its workers."""
+        return EngineStatistics.of(
+            [worker.tally for worker in self._workers],
+            n_slots=self.n_slots,
+            n_slots_in_use=sum(worker.n_running for worker in self._workers),
+            n_waiting=len(self._waiting) + sum(worker.n_waiting for worker in self._workers),
+            n_seeks=self._n_seeks,
+        )
 
     def check(
         self,
@@ -226,6 +238,7 @@ class WhisperEngine:
         with self._changed:
             if not self._is_closed:
                 self._waiting.appendleft(sequence)
+                self._n_seeks += 1
                 self._changed.notify_all()
                 return
         sequence.fail(EngineClosedError(_CLOSED))

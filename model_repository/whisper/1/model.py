@@ -24,6 +24,7 @@ from aircheck.inference.whisper.engine import (
     select_dtype,
 )
 from aircheck.inference.whisper.pending import Answer, PendingRequests
+from aircheck.inference.whisper.triton_metrics import EngineMetrics
 from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import Settings
 from aircheck_client.schema import Span, Transcript
@@ -45,6 +46,7 @@ class TritonPythonModel:
             deterministic=settings.whisper_deterministic,
         )
         self.pending = PendingRequests(self.engine)
+        self.metrics = EngineMetrics(self.engine.statistics, pb_utils.MetricFamily)
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
@@ -71,6 +73,7 @@ class TritonPythonModel:
             self.pending.submit(windows, lambda answer, sender=sender: self._answer(sender, answer), is_cancelled)
 
     def finalize(self) -> None:
+        self.metrics.close()
         self.pending.close()
         self.engine.close()
 

@@ -74,6 +74,21 @@ def test_no_windows_give_no_transcripts(engine: WhisperEngine) -> None:
     assert engine.transcribe(np.zeros((0, 80, 3000), np.float32), []) == []
 
 
+def test_its_statistics_are_what_it_did(small: LoadedWhisper, windows: Tensor, durations_s: list[float]) -> None:
+    options = DecodingOptions(temperatures=(0.0, 0.2), seek=False, max_tokens=20)
+    with WhisperEngine(small, options, n_slots=2) as engine:
+        passes = engine.decode([Window(mel, s) for mel, s in zip(windows[:4], durations_s[:4], strict=True)])
+        done = engine.statistics()
+    results = [one.decoded for (one,) in passes]
+    assert (done.n_slots, done.n_slots_in_use, done.n_waiting) == (2, 0, 0)
+    assert (done.n_passes, done.n_seeks) == (4, 0)
+    assert done.n_fallbacks == sum(result.temperature > 0 for result in results)
+    assert done.n_fallbacks > 0  # random weights are sure of nothing
+    assert done.n_tokens >= sum(len(result.tokens) for result in results) > 0
+    assert done.compute_s > 0
+    assert done.queue_s > 0  # four windows, two slots
+
+
 def test_the_engine_says_which_checkpoint_it_runs(engine: WhisperEngine, small: LoadedWhisper) -> None:
     assert (engine.name, engine.version, engine.n_mels) == (small.name, small.version, 80)
 

@@ -10,6 +10,7 @@ Not thread-safe; `engine.py` runs each scheduler on a thread of its own.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from aircheck.inference.whisper.decoding.options import DecodedWindow
 from aircheck.inference.whisper.scheduling.faults import end_process_if_sticky
 from aircheck.inference.whisper.scheduling.model_runner import EncodedWindow, ModelRunner, PendingWords, StepReport
 from aircheck.inference.whisper.scheduling.sequence import Sequence, Window
+from aircheck.inference.whisper.statistics import Tally
 
 _LOOP_CHECK_EVERY = 16  # tokens
 
@@ -56,6 +58,7 @@ class Scheduler:
     def __init__(self, runner: ModelRunner, later: Callable[[Callable[[], None]], None] = _at_once) -> None:
         """later : runs what remains to be done for windows that have left their slots, on a thread of its own"""
         self.runner = runner
+        self.tally = Tally()
         self._later = later
         self._options = runner.options
         self._mode = runner.mode
@@ -149,10 +152,13 @@ class Scheduler:
         is_full = len(batch) == self._mode.encode_batch and len(self._encoded) + len(batch) <= self._mode.max_encoded
         is_short = len(self._encoded) < min(n_free, self._mode.encode_batch)
         if batch and (is_full or is_short):
+            now_s = time.monotonic()
             encoded = self.runner.encode([sequence.window.log_mel for sequence in batch])
             self._encoded.extend(zip(batch, encoded, strict=True))
             for _ in batch:
-                self._waiting.popleft()
+                sequence = self._waiting.popleft()
+                self.tally.queue_s += now_s - sequence.since_s
+                sequence.since_s = now_s
 
     def _start(self, sequences: list[Sequence]) -> None:
         if sequences:
@@ -193,6 +199,7 @@ class Scheduler:
             is_over = token == self.runner.tokenizer.eot
             if not is_over:
                 sequence.tokens.append(int(token))
+                self.tally.n_tokens += 1
             n_tokens = len(sequence.tokens)
             has_next = attempt + 1 < len(self._options.temperatures)
             may_loop = has_next and n_tokens % _LOOP_CHECK_EVERY == 0
@@ -202,6 +209,7 @@ class Scheduler:
             result = self._result(sequence, *totals)
             if has_next and (loops or needs_fallback(result, self.runner.tokenizer)):
                 sequence.restart()
+                self.tally.n_fallbacks += 1
                 again.append(sequence)
             else:
                 ended.append((sequence, result))
@@ -232,8 +240,11 @@ class Scheduler:
         )
 
     def _answer(self, ended: list[tuple[Sequence, DecodedWindow]]) -> None:
+        now_s = time.monotonic()
         for sequence, _ in ended:
             self._retire(sequence)
+            self.tally.n_passes += 1
+            self.tally.compute_s += now_s - sequence.since_s
         if ended and self._options.word_timestamps:
             self._align(ended)
             return
