@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from aircheck_client.schema import Verdict
+
 CALLS = Counter("aircheck_gateway_calls", "Calls that have ended, by method and gRPC status.", ["method", "status"])
 CALL_SECONDS = Histogram(
     "aircheck_gateway_call_seconds",
@@ -30,3 +32,32 @@ TURN_SECONDS = Histogram(
 )
 WINDOWS_WAITING = Gauge("aircheck_gateway_windows_waiting", "Windows that wait for their turn.")
 UPLOADED_BYTES = Counter("aircheck_gateway_uploaded_bytes", "Bytes of recordings and clips that have come in.")
+DECISIONS = Counter(
+    "aircheck_gateway_decisions", "Verdicts on recordings, by the action asked for and the pack.", ["action", "pack"]
+)
+FINDINGS = Counter("aircheck_gateway_findings", "Findings in the verdicts on recordings.", ["category", "severity"])
+SPEECH_SECONDS = Counter("aircheck_gateway_speech_seconds", "Seconds of speech in recordings that have a verdict.")
+UNREAD_SECONDS = Counter(
+    "aircheck_gateway_unread_seconds", "Seconds of these that nobody could check, by the reason.", ["reason"]
+)
+DECODE_ERRORS = Counter(
+    "aircheck_gateway_decode_errors", "Recordings whose decoding failed, by format and error.", ["format", "error"]
+)
+SANDBOX_RESTARTS = Counter(
+    "aircheck_gateway_sandbox_restarts", "Decoder processes that a recording has cost: ended, or killed by a limit."
+)
+
+
+def count_verdict(verdict: Verdict) -> None:
+    """Counts what a recording's verdict says; also one on the part that was checked before a fault."""
+    DECISIONS.labels(verdict.action, verdict.policy_pack).inc()
+    for finding in verdict.findings:
+        FINDINGS.labels(finding.category, finding.severity).inc()
+    SPEECH_SECONDS.inc(verdict.coverage.speech_s)
+    reasons = {
+        "undecoded": verdict.coverage.undecoded_s,
+        "untranscribed": verdict.coverage.untranscribed_s,
+        "unclassified": verdict.coverage.unclassified_s,
+    }
+    for reason, seconds in reasons.items():
+        UNREAD_SECONDS.labels(reason).inc(max(0.0, seconds))

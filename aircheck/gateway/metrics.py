@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from types import TracebackType
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from aircheck.gateway.errors import StartError
+from aircheck.gateway.model_metrics import model_metrics
 from aircheck.gateway.supervisor import ServerState, Supervisor
 from aircheck.settings import Settings
 
@@ -90,8 +91,7 @@ class MetricsEndpoint:
         if method not in (b"GET", b"HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, plain, b"GET only\n"
         if path == b"/metrics":
-            triton = await self._triton.metrics()
-            return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(REGISTRY) + triton.encode()
+            return HTTPStatus.OK, CONTENT_TYPE_LATEST, await self._metrics()
         if path == b"/livez":
             return HTTPStatus.OK, plain, b"alive\n"
         if path == b"/readyz":
@@ -99,6 +99,23 @@ class MetricsEndpoint:
             status = HTTPStatus.OK if state is ServerState.SERVING else HTTPStatus.SERVICE_UNAVAILABLE
             return status, plain, f"{state.value}\n".encode()
         return HTTPStatus.NOT_FOUND, plain, b"/metrics, /livez, /readyz\n"
+
+    async def _metrics(self) -> bytes:
+        """The gateway's, Triton's as they are, and Triton's by our names."""
+        triton = await self._triton.metrics()
+        models = CollectorRegistry()
+        models.register(_Collected(model_metrics(triton)))
+        return generate_latest(REGISTRY) + generate_latest(models) + triton.encode()
+
+
+class _Collected(Collector):
+    """Metrics that are there already."""
+
+    def __init__(self, metrics: list[Metric]):
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics
 
 
 class _TritonCollector(Collector):

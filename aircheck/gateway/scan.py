@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.calls import Call
-from aircheck.gateway.counters import UPLOADED_BYTES
+from aircheck.gateway.counters import UPLOADED_BYTES, count_verdict
 from aircheck.gateway.decoding import DecodedWindow, DecoderPool, Decoding, Spool, SpoolQuota, Summary
 from aircheck.gateway.errors import StalledError
 from aircheck.gateway.recording import Recording, Terms, Window
@@ -142,6 +142,7 @@ class RecordingScan:
         if self._cut_short is not None:
             raise self._cut_short
         whole = await asyncio.to_thread(self.recording.verdict, summary.undecoded_s, summary.warnings)
+        count_verdict(whole)
         await self._events.put(whole)
 
     async def _check(self, spool: Spool) -> Summary:
@@ -168,7 +169,9 @@ class RecordingScan:
         missing_s = max(least_s, (stated_s or at_s) - at_s)
         warning = f"not checked from {clock(at_s)} on: {cause}"
         cause.add_note(f"checked until {clock(at_s)}")
-        return PartialError(cause, self.recording.verdict(missing_s, (warning,)))
+        partial = self.recording.verdict(missing_s, (warning,))
+        count_verdict(partial)
+        return PartialError(cause, partial)
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,9 @@ class Clip:
         recording = Recording(checker, request.terms(parallel=1))
         async for _ in recording.windows(_within(self.windows, CLIP_S)):
             pass
-        return recording.verdict(self.summary.undecoded_s, self.summary.warnings)
+        verdict = recording.verdict(self.summary.undecoded_s, self.summary.warnings)
+        count_verdict(verdict)
+        return verdict
 
 
 async def decoded_clip(parts: Parts, audio: bytes) -> Clip:

@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from aircheck.gateway.decoding import DecoderLostError, DecoderPool, Decoding, SandboxLimits, Spool, SpoolQuota
 from benchmarks.sound_files import sound_file
@@ -226,6 +227,8 @@ def test_a_reader_that_takes_its_time_is_no_stall(strict):
 
 
 def test_a_recording_that_takes_too_much_cpu_costs_only_itself(strict):
+    restarts = REGISTRY.get_sample_value("aircheck_gateway_sandbox_restarts_total")
+
     async def scenario() -> None:
         with pytest.raises(DecoderLostError, match="CPU time"):
             await decoded(strict.pool, strict.quota, wav(np.tile(SOUND, 300)), LIMITS)
@@ -233,6 +236,7 @@ def test_a_recording_that_takes_too_much_cpu_costs_only_itself(strict):
 
     strict.run(scenario)
     assert strict.pool.lost == 1
+    assert REGISTRY.get_sample_value("aircheck_gateway_sandbox_restarts_total") == restarts + 1
 
 
 def test_a_recording_that_takes_too_much_memory_costs_only_itself(tmp_path):

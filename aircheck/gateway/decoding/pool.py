@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import Context
@@ -13,7 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from aircheck.gateway.counters import DECODE_ERRORS, SANDBOX_RESTARTS
 from aircheck.gateway.decoding.errors import DecoderLostError
+from aircheck.gateway.decoding.formats import HEAD_BYTES, format_name
 from aircheck.gateway.decoding.messages import (
     MAX_MESSAGE,
     WINDOWS_AHEAD,
@@ -98,6 +101,7 @@ class DecoderPool:
             finally:
                 if decoding.is_lost:
                     self.lost += 1
+                    SANDBOX_RESTARTS.inc()
                 self._give_back(process, decoding.is_over)
 
     async def _take(self) -> DecoderProcess:
@@ -235,8 +239,10 @@ class Decoding:
         except Exception as error:
             LOG.exception("decoding failed")
             end = self._lost(f"an internal fault ({type(error).__name__})")
-        if end is not None and not self._found.done():
-            self._found.set_exception(end)
+        if end is not None:
+            DECODE_ERRORS.labels(self._format(), type(end).__name__).inc()
+            if not self._found.done():
+                self._found.set_exception(end)
         self._windows.put_nowait(end)
 
     async def _receive(self) -> tuple[Kind, dict[str, Any], bytes] | None:
@@ -290,6 +296,14 @@ class Decoding:
             raise _BAD_AUDIO[failure.error](failure.message[:MAX_MESSAGE])
         else:
             raise ValueError(f"a message of kind {kind}")
+
+    def _format(self) -> str:
+        container = self._found.result().container if self._found.done() and not self._found.cancelled() else ""
+        try:
+            head = os.pread(self._spool.readable_file, HEAD_BYTES, 0)
+        except OSError:  # its client has gone
+            head = b""
+        return format_name(container, head)
 
     def _arrived(self) -> dict[str, Any]:
         return {"size": self._spool.size, "is_complete": self._spool.is_complete}
