@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve evaluate test lint format stubs clean
+.PHONY: help install demo serve evaluate test promtool lint format stubs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,8 @@ evaluate: $(VENV)/.installed ## measure the quality on the committed set, agains
 test: $(VENV)/.installed-dev ## run the whole test suite against a real Triton
 	$(BIN)/pytest -n 2 --dist loadfile
 
+promtool: $(BIN)/promtool ## unpack Debian's promtool into .venv, for the tests of the alerts (skipped without it)
+
 lint: $(VENV)/.installed-dev ## check style, types and container files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,6 +42,12 @@ format: $(VENV)/.installed-dev ## rewrite the code in the project's style
 stubs: $(VENV)/.installed-dev ## make the client's gRPC stubs anew from clients/aircheck_client/v1/aircheck.proto
 	$(BIN)/python -m grpc_tools.protoc -I clients --python_out=clients --pyi_out=clients --grpc_python_out=clients \
 		clients/aircheck_client/v1/aircheck.proto
+
+$(BIN)/promtool: | $(BIN)/python
+	@set -e; target="$(abspath $@)"; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; cd "$$folder"; \
+		apt-get download --quiet=2 prometheus 2>/dev/null || { apt-get update --quiet=2; apt-get download --quiet=2 prometheus; }; \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract ./usr/bin/promtool; \
+		install -m 755 usr/bin/promtool "$$target"
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
