@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 from aircheck.settings import ROOT
+from support.promtool import promtool
 
 FOLDER = ROOT / "server_config" / "prometheus"
 ALERTS = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"][0]["rules"]
 UNIT_TESTS = Path(__file__).with_name("alerts_test.yaml")
 PAGE = (ROOT / "docs" / "operations.md").read_text()
-
-
-def promtool(*arguments: str | Path) -> None:
-    tool = shutil.which("promtool") or shutil.which("promtool", path=Path(sys.executable).parent)
-    if tool is None:
-        pytest.skip("no promtool: `make promtool` unpacks Debian's")
-    run = subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_the_configuration_is_valid():
