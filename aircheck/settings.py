@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from aircheck.shipped import MODEL_REPOSITORY, SERVER_CONFIG
+from aircheck.shipped import ROOT as ROOT
+
 PREFIX = "AIRCHECK_"
 # read by the command line's client side, no settings of the server
 _CLIENT_VARIABLES = {"AIRCHECK_URL", "AIRCHECK_TOKEN", "AIRCHECK_TOKEN_FILE"}
-ROOT = Path(__file__).resolve().parent.parent  # the checkout: model_repository/ and server_config/ lie beside aircheck/
-PROFILES = ROOT / "server_config" / "profiles"
+PROFILES = SERVER_CONFIG / "profiles"
 
 
 class SettingsError(ValueError):
@@ -58,7 +60,7 @@ class Settings(BaseSettings):
 
     # How Triton runs.
     triton: Path | None = Field(None, description="A tritonserver binary; default: nvidia-pytriton's, then the PATH.")
-    model_repository: Path = Field(ROOT / "model_repository", description="The folder that Triton serves.")
+    model_repository: Path = Field(MODEL_REPOSITORY, description="The folder that Triton serves.")
     shm_prefix: str | None = Field(
         None, pattern=r"^[A-Za-z0-9_]+$", description="Prefix of shared-memory regions; default: unique per process."
     )
@@ -101,13 +103,13 @@ class Settings(BaseSettings):
     text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")
     text_labels: Path | None = Field(None, description="Label map or guard card of text_classifier.")
     profanity_dir: Path = Field(
-        ROOT / "server_config" / "profanity", description="Folder of swear words, a file for each language (YAML)."
+        SERVER_CONFIG / "profanity", description="Folder of swear words, a file for each language (YAML)."
     )
     acoustic_classifier: str = Field("embedded", description="'embedded', a transformers checkpoint or a .tflite file.")
     acoustic_labels: Path | None = Field(
         None, description="Label map of acoustic_classifier: its labels to our events."
     )
-    policy_dir: Path = Field(ROOT / "server_config" / "policies", description="Folder of policy packs (YAML).")
+    policy_dir: Path = Field(SERVER_CONFIG / "policies", description="Folder of policy packs (YAML).")
     judge_url: str | None = Field(
         None,
         pattern=r"^https?://",

@@ -19,7 +19,8 @@ def demo(
 
     from aircheck.commands.serve import stop_on_sigterm
     from aircheck.server import Server, StartError
-    from aircheck.settings import ROOT, Settings, SettingsError
+    from aircheck.settings import Settings, SettingsError
+    from aircheck.shipped import shipped
     from aircheck_client.client import AircheckClient
     from aircheck_client.command import scan_with_progress
     from aircheck_client.errors import AircheckError
@@ -29,7 +30,7 @@ def demo(
 
     console = Console(highlight=False)
     stop_on_sigterm()
-    recording = file or ROOT / "samples" / "episode.mp3"
+    recording = file or shipped("samples/episode.mp3")
     try:
         settings = Settings.load(grpc_port=0, metrics_port=0)
         console.print(f"[bold]Starting a server[/] on free ports of {settings.host} (profile {settings.profile})")
@@ -47,7 +48,7 @@ def demo(
     except (SettingsError, StartError, AircheckError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
-    report = recording.with_suffix(".verdict.json")
+    report = (file or Path(recording.name)).with_suffix(".verdict.json")  # the sample's folder may be read-only
     report.write_text(verdict.model_dump_json(indent=2) + "\n")
     console.print(timeline(verdict, recording.name))
     console.print(

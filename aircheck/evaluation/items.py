@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from aircheck.policy.taxonomy import HARM_EVENTS, Category
-from aircheck.settings import ROOT
+from aircheck.shipped import shipped
 
 CATEGORIES: tuple[str, ...] = tuple(Category)
 EVENTS: tuple[str, ...] = tuple(HARM_EVENTS)
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     JUDGE = "judge"
 
 
-COMMITTED_SET = ROOT / "samples" / "quality" / "manifest.jsonl"
+COMMITTED_SET = shipped("samples/quality") / "manifest.jsonl"
 """This project's own small set, which `aircheck evaluate` takes when it is given no data."""
 
 

