@@ -12,19 +12,30 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from aircheck.shipped import MODEL_REPOSITORY, SERVER_CONFIG
 from aircheck.shipped import ROOT as ROOT
 
 PREFIX = "AIRCHECK_"
 # read by the command line's client side, no settings of the server
-_CLIENT_VARIABLES = {"AIRCHECK_URL", "AIRCHECK_TOKEN", "AIRCHECK_TOKEN_FILE"}
+_CLIENT_VARIABLES = {"AIRCHECK_URL", "AIRCHECK_TOKEN", "AIRCHECK_TOKEN_FILE", "AIRCHECK_BROKER"}
+# What Kubernetes sets in every pod for a Service whose name begins with "aircheck"
+# (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+_SERVICE_LINK = re.compile(r"AIRCHECK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 PROFILES = SERVER_CONFIG / "profiles"
 
 
@@ -190,6 +201,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = {
+            name: value for name, value in env_settings.env_vars.items() if not _is_service_link(name, value or "")
+        }
         profile = init_settings().get("profile") or env_settings().get("profile") or "embedded"
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, profile_path(profile))
 
@@ -241,10 +256,16 @@ def profile_path(profile: str) -> Path:
     return path
 
 
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes has set this variable; of AIRCHECK_GRPC_PORT, which is a setting too, its value tells."""
+    is_address = name.upper().endswith("_PORT") and _SERVICE_ADDRESS.match(value) is not None
+    return is_address or _SERVICE_LINK.fullmatch(name.upper()) is not None
+
+
 def _refuse_unknown_environment() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and not _is_service_link(name, os.environ[name]):
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise SettingsError(f"environment variable {name} is no setting of aircheck{hint}")

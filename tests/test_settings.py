@@ -73,6 +73,33 @@ def test_the_clients_own_variables_do_not_stop_the_server_and_do_not_enter_it(mo
     assert "s3cret" not in repr(settings) + str(settings.environment())
 
 
+@pytest.mark.parametrize("service", ["aircheck", "aircheck-grpc", "aircheck-metrics", "aircheck-2"])
+def test_what_kubernetes_sets_for_a_service_of_this_name_does_no_harm(service, monkeypatch):
+    """The names and values are those of the kubelet (pkg/kubelet/envvars)."""
+    name = service.upper().replace("-", "_")
+    for variable, value in {
+        f"{name}_SERVICE_HOST": "10.0.0.11",
+        f"{name}_SERVICE_PORT": "8001",
+        f"{name}_SERVICE_PORT_GRPC": "8001",
+        f"{name}_PORT": "tcp://10.0.0.11:8001",
+        f"{name}_PORT_8001_TCP": "tcp://10.0.0.11:8001",
+        f"{name}_PORT_8001_TCP_PROTO": "tcp",
+        f"{name}_PORT_8001_TCP_PORT": "8001",
+        f"{name}_PORT_8001_TCP_ADDR": "10.0.0.11",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings.load()
+    assert (settings.grpc_port, settings.metrics_port) == (8001, 8002)
+
+
+def test_a_port_that_somebody_sets_is_no_service_link(monkeypatch):
+    monkeypatch.setenv("AIRCHECK_GRPC_PORT", "9001")
+    assert Settings.load().grpc_port == 9001
+    monkeypatch.setenv("AIRCHECK_PORT", "9001")
+    with pytest.raises(SettingsError, match="AIRCHECK_PORT is no setting"):
+        Settings.load()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "aircheck.example"])
 def test_what_others_can_reach_wants_tls_and_tokens(host):
     with pytest.raises(SettingsError, match="tls_certificate, tls_key and tokens_file"):
