@@ -59,7 +59,7 @@ def serve(
     from aircheck.gateway.server import serve as serve_gateway
     from aircheck.policy.errors import PolicyError
     from aircheck.settings import Settings, SettingsError
-    from aircheck.triton import TritonError
+    from aircheck.triton import OUTDATED, TritonError, find
     from aircheck.triton_log import LogPrinter
 
     console = Console(stderr=True, highlight=False)
@@ -92,6 +92,9 @@ def serve(
             exit_timeout_s=exit_timeout,
             log_verbose=log_verbose,
         )
+        triton = find(settings.triton)
+        if not triton.is_current:
+            console.print(f"warning: {triton.name} {OUTDATED}", style="yellow", markup=False)
         asyncio.run(serve_gateway(settings, on_ready, LogPrinter(console, verbose)))
         console.print("stopped")
     except (SettingsError, StartError, TokenFileError, PolicyError, TritonError) as error:

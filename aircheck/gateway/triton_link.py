@@ -28,12 +28,12 @@ from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError, WindowError
 from aircheck.inference.abandonment import PARAMETER
 from aircheck.policy.taxonomy import Category, Event
+from aircheck.triton_command import ENSEMBLE
 from aircheck_client.schema import Context, ModelVersion, TextFindings, Transcript, Verdict
 from preprocessing.decoding import SAMPLE_RATE_HZ
 from preprocessing.errors import AudioError
 from preprocessing.wave_file import wave_bytes
 
-MODEL = "audio_safety"
 _OUTPUTS = ("VERDICT", "TEXT_SCORES", "ACOUSTIC_SCORES", "FINDINGS")
 
 SILENCE = wave_bytes(np.zeros((1, SAMPLE_RATE_HZ // 2), np.float32), SAMPLE_RATE_HZ)
@@ -190,7 +190,7 @@ def _request(wav: bytes, context: Context, language: str, ticket: Path | None) -
     strings = {"CONTEXT": context.model_dump_json().encode(), "LANGUAGE": language.encode()}
     tensor = service_pb2.ModelInferRequest.InferInputTensor
     request = service_pb2.ModelInferRequest(
-        model_name=MODEL,
+        model_name=ENSEMBLE,
         inputs=[
             tensor(name="AUDIO", datatype="UINT8", shape=[1, len(wav)]),
             *(tensor(name=name, datatype="BYTES", shape=[1, 1]) for name in strings),
@@ -223,7 +223,7 @@ def _by_name(names: Iterable[str], scores: bytes) -> dict[str, float]:
 
 
 def _fault(code: grpc.StatusCode, details: str) -> Exception:
-    cause = details.removeprefix(f"in ensemble '{MODEL}', ")[:_MAX_CAUSE]
+    cause = details.removeprefix(f"in ensemble '{ENSEMBLE}', ")[:_MAX_CAUSE]
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return AudioError(cause)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

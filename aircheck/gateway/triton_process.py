@@ -10,7 +10,6 @@ import asyncio
 import collections
 import contextlib
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Callable
@@ -20,15 +19,15 @@ from aircheck.gateway import reaper
 from aircheck.gateway.environment import triton_environment
 from aircheck.gateway.errors import BusyError, WindowError
 from aircheck.gateway.processes import model_name
-from aircheck.gateway.triton_link import MODEL, LostError, Served, TritonLink
+from aircheck.gateway.triton_link import LostError, Served, TritonLink
 from aircheck.gateway.workspace import Workspace
 from aircheck.settings import Settings
 from aircheck.triton import TritonError, find
+from aircheck.triton_command import triton_command
 from aircheck.triton_log import LogLine, LogReader
 
 OnLog = Callable[[LogLine], None]
 
-_ADMINISTRATION = ("model-repository", "logging", "trace", "shared-memory")
 _READY_POLL_S = 0.1
 _REAPING_S = 5.0  # after which the reaper itself is stopped, or waits for the kernel
 _MAX_SOCKET_PATH = 100  # bytes; sockaddr_un has 108
@@ -107,7 +106,8 @@ class TritonProcess:
         if len(os.fsencode(self._run_dir)) > _MAX_SOCKET_PATH - 20:
             raise TritonError(f"the path of {self._run_dir} is too long for a Unix socket; set TMPDIR to a shorter one")
         self._run_dir.mkdir(mode=0o700)
-        command = [str(triton.binary), *triton.arguments(self._run_dir), *self._arguments()]
+        shm_prefix, listen = f"{self._workspace.name}_", self.link.listen_arguments()
+        command = triton_command(triton, self._settings, self._run_dir, listen, shm_prefix)
         self._reaper = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", reaper.__file__),
             *(str(os.getpid()), self._workspace.name, str(self._workspace.folder)),
@@ -124,21 +124,6 @@ class TritonProcess:
             raise TritonError(f"Triton was not started: {first.decode(errors='replace').strip()}")
         self.pid = int(first)
         self._reader = asyncio.create_task(self._read_log(self._reaper.stdout))
-
-    def _arguments(self) -> list[str]:
-        s = self._settings
-        return [
-            f"--model-repository={s.model_repository}",
-            "--model-control-mode=explicit",
-            f"--load-model={MODEL}",  # and with it the models that it is made of
-            *self.link.listen_arguments(),
-            "--allow-http=false",
-            f"--backend-config=python,shm-region-prefix-name={self._workspace.name}_",
-            f"--log-verbose={s.log_verbose}",
-            "--disable-auto-complete-config",  # every config.pbtxt is complete; loading each model twice is not needed
-            # No secret, though `ps` shows it: nobody knows it for use, and nobody but this user reaches the socket.
-            f"--grpc-restricted-protocol={','.join(_ADMINISTRATION)}:closed={secrets.token_hex(16)}",
-        ]
 
     async def _read_log(self, stream: asyncio.StreamReader) -> None:
         reader = LogReader(has_gpu=os.path.exists("/dev/nvidiactl"))

@@ -7,6 +7,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from aircheck.policy.taxonomy import Category
+from aircheck.triton import BUNDLED
 from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Transcript, Verdict
 from support.audio import FORMATS, encode, silence, tone, wav
 from support.containers import Track, mux
@@ -170,3 +171,7 @@ def test_policy_names_what_is_wrong_with_a_context(models, context, words):
     with pytest.raises(InferenceServerException, match=words) as error:
         models("policy", **policy_inputs(segment("hello"), {}, context))
     assert error.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_the_bundled_triton_is_of_the_version_that_the_launcher_takes_it_for(models):
+    assert models.triton.get_server_metadata().version == ".".join(map(str, BUNDLED))
