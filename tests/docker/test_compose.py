@@ -1,0 +1,61 @@
+"""compose.yaml: of the right form by the schema of the Compose specification, and in agreement with what it starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from aircheck.settings import ROOT, Settings
+from aircheck_client.cli import app
+from support.image import environment, instructions
+
+FILE = ROOT / "docker" / "compose.yaml"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
+
+
+def test_it_fits_the_schema_of_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_port_is_published_on_loopback_alone() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports), ports
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_the_server_takes_the_environment_of_image_and_service(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = SERVICES[name]
+    assert service["build"]["target"] == name
+    for variable, value in {**environment(name), **service["environment"]}.items():
+        if variable != "PATH":
+            monkeypatch.setenv(variable, value)
+    settings = Settings.load()
+    published = {int(port.rpartition(":")[2]) for port in service["ports"]}
+    assert published == {settings.grpc_port, settings.metrics_port}
+    assert int(service["stop_grace_period"].rstrip("s")) > settings.exit_timeout_s + 15
+
+
+def test_the_worker_understands_its_command() -> None:
+    """It prints its AsyncAPI document, for which it needs all its options and no broker."""
+    service = SERVICES["worker"]
+    assert instructions("worker")[-1] == ("ENTRYPOINT", '["aircheck", "worker"]')
+    done = CliRunner().invoke(app, ["worker", *service["command"], "--asyncapi"])
+    assert done.exit_code == 0, done.output
+    assert "uploads.dead" in done.output
+    assert set(service["depends_on"]) <= set(SERVICES)
+
+
+def test_whatever_is_mounted_from_the_checkout_is_there() -> None:
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    sources = [volume.split(":")[0] for volume in volumes if volume.startswith(".")]
+    assert sources
+    for source in sources:
+        assert (FILE.parent / source).exists(), source
