@@ -1,9 +1,10 @@
-"""The two wheels as pip installs them, away from the checkout, over the dependencies that this environment has."""
+"""The two wheels, built as docker/Dockerfile builds them and installed by pip away from the checkout."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ import pytest
 from aircheck.settings import PREFIX, ROOT
 from aircheck_client import Verdict
 from support.audio import wav
+from support.image import copied, instructions
 from support.speech import speak
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -23,15 +25,21 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 class Installed:
     """An environment into which both wheels were installed; dependencies come from the one that runs the tests.
 
-    They do so by a line of a .pth file: Python adds the folder to the path, and does not read that folder's own .pth
-    files, by which a checkout is installed.
+    The wheels are made of what the image's build gets to see, by its own command. The dependencies are found by a line
+    of a .pth file: Python adds the folder to the path, and does not read that folder's own .pth files, by which a
+    checkout is installed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.wheels = folder, folder / "wheels"
-        _run(
-            *PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", str(self.wheels), str(ROOT / "clients"), str(ROOT)
-        )
+        source = folder / "source"
+        for file, place in copied("wheels").items():
+            (source / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, source / place)
+        (build,) = (value for name, value in instructions("wheels") if name == "RUN")
+        pip, *arguments = build.replace("/wheels", str(self.wheels)).split()
+        assert pip == "pip"
+        _run(*PIP, *arguments, "--no-build-isolation", cwd=source)
         venv.create(folder / "venv", with_pip=False)
         self.bin = folder / "venv" / "bin"
         (self.packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
@@ -90,5 +98,17 @@ def test_the_installed_server_serves_its_own_models_and_scans(installed: Install
 
 def test_every_command_of_both_wheels_is_there(installed: Installed) -> None:
     told = installed.run("aircheck", "--help")
-    for command in ("scan", "listen", "worker", "bulk", "serve", "demo", "evaluate", "thresholds", "rescore", "token"):
+    for command in (
+        "scan",
+        "listen",
+        "worker",
+        "bulk",
+        "serve",
+        "demo",
+        "doctor",
+        "evaluate",
+        "thresholds",
+        "rescore",
+        "token",
+    ):
         assert f" {command} " in told

@@ -1,0 +1,1 @@
+"""What a release needs beside the wheels: NOTICE and its check."""
