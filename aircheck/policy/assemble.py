@@ -59,42 +59,64 @@ class Terms:
         )
 
 
-def assemble(
-    by_name: Mapping[str, Sequence[Evidence]],
-    *,
-    scope: Literal["window", "episode"],
-    start_s: float,
-    duration_s: float,
-    coverage: Coverage,
-    unchecked: Iterable[Unchecked],
-    segments: Iterable[Segment],
-    context_sounds: Iterable[EventSpan],
-    warnings: Iterable[str],
-    terms: Terms,
-) -> Verdict:
-    """Assemble a verdict from the evidence for each category and event; the most severe finding comes first."""
-    findings = [_finding(name, evidence, terms.policy) for name, evidence in by_name.items()]
+@dataclass(frozen=True)
+class Parts:
+    """What a verdict is assembled from; windows are shifted and folded as parts, and only the whole is put in words.
+
+    by_name : the evidence for each category and event
+    """
+
+    by_name: Mapping[str, Sequence[Evidence]]
+    scope: Literal["window", "episode"]
+    start_s: float
+    duration_s: float
+    coverage: Coverage
+    unchecked: Sequence[Unchecked]
+    segments: Sequence[Segment]
+    context_sounds: Sequence[EventSpan]
+    warnings: Sequence[str]
+    terms: Terms
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Parts:
+        return cls(
+            by_name={finding.category: finding.evidence for finding in verdict.findings},
+            scope=verdict.scope,
+            start_s=verdict.start_s,
+            duration_s=verdict.duration_s,
+            coverage=verdict.coverage,
+            unchecked=verdict.unchecked,
+            segments=verdict.segments,
+            context_sounds=verdict.context_sounds,
+            warnings=verdict.warnings,
+            terms=Terms.of(verdict),
+        )
+
+
+def assemble(parts: Parts) -> Verdict:
+    """The verdict of these parts; the most severe finding comes first."""
+    terms = parts.terms
+    findings = [_finding(name, evidence, terms.policy) for name, evidence in parts.by_name.items()]
     ordered = tuple(
         sorted(findings, key=lambda item: (-item.action.rank, -item.severity.rank, -item.score, item.category))
     )
-    stretches = gaps.ordered(unchecked)
+    stretches = gaps.ordered(parts.unchecked)
     actions = [finding.action for finding in ordered] + [item.action for item in stretches]
-    transcript = tuple(segments)
     return Verdict(
-        scope=scope,
-        start_s=start_s,
-        duration_s=duration_s,
+        scope=parts.scope,
+        start_s=parts.start_s,
+        duration_s=parts.duration_s,
         score=max((finding.score for finding in ordered), default=0.0),
         severity=max((finding.severity for finding in ordered), default=Severity.NONE),
         action=max(actions, default=Action.ALLOW),
         reason=reasons.summarise(ordered, stretches, terms.policy),
         findings=ordered,
-        coverage=coverage,
+        coverage=parts.coverage,
         unchecked=stretches,
-        segments=transcript,
-        context_sounds=tuple(context_sounds),
-        language=_main_language(transcript),
-        warnings=tuple(dict.fromkeys(warnings)),
+        segments=tuple(parts.segments),
+        context_sounds=tuple(parts.context_sounds),
+        language=_main_language(parts.segments),
+        warnings=tuple(dict.fromkeys(parts.warnings)),
         context=terms.context,
         policy_pack=terms.policy_pack,
         policy_version=terms.policy_version,
@@ -104,12 +126,12 @@ def assemble(
     )
 
 
-def by_name(verdicts: Iterable[Verdict]) -> dict[str, list[Evidence]]:
-    """All the evidence for each category and event, in the order of the verdicts."""
+def by_name(windows: Iterable[Parts]) -> dict[str, list[Evidence]]:
+    """All the evidence for each category and event, in the order of the windows."""
     evidence: dict[str, list[Evidence]] = defaultdict(list)
-    for verdict in verdicts:
-        for finding in verdict.findings:
-            evidence[finding.category] += finding.evidence
+    for window in windows:
+        for name, found in window.by_name.items():
+            evidence[name] += found
     return evidence
 
 

@@ -102,6 +102,8 @@ class Compositions:
             for rule in sorted(self.rules, key=lambda rule: rule.at_least is not None)
             if rule.finding == name and _is_near(item, places.get(rule.beside, ()), rule.within_s)
         ]
+        if not rules:
+            return item
         severity, action, note = item.severity, item.action, item.note
         highest = self.highest_action if item.low_confidence else Action.BLOCK
         for rule in rules:

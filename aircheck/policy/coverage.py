@@ -64,6 +64,8 @@ def undecoded(seconds: float, start_s: float, end_s: float, rules: CoverageRules
 def language_warnings(transcript: Transcript, text: TextFindings) -> tuple[str, ...]:
     """A sentence for each language of the transcript that the text classifier does not cover, and for an unsure one."""
     foreign = sorted({segment.language for segment in _unclassified(transcript, text.languages)})
+    if not foreign:
+        return ()
     guess = f"a language that is not sure ({transcript.detected_language} {transcript.detected_probability:.2f})"
     known = ", ".join(text.languages)
     return tuple(
@@ -141,25 +143,33 @@ def _over(rule: GapRule, stretches: Sequence[Interval], kind: str, language: str
 def _untranscribed(transcript: Transcript, duration_s: float) -> list[Interval]:
     """Where somebody speaks and there is no text, nor any within SLACK_S."""
     text = [
-        Span(start_s=max(segment.start_s - SLACK_S, 0.0), end_s=segment.end_s + SLACK_S)
+        (max(segment.start_s - SLACK_S, 0.0), segment.end_s + SLACK_S)
         for segment in transcript.segments
         if segment.text.strip()
     ]
-    return _difference(_union(transcript.speech, duration_s), _union(text, duration_s))
+    return _difference(_union(transcript.speech, duration_s), _joined(text, duration_s))
 
 
 def _unclassified(transcript: Transcript, languages: Sequence[str]) -> list[Segment]:
     """Segments in a language that is none of `languages`, or not sure: theirs is empty then."""
-    sure = [
-        segment.model_copy(update={"language": sure_language(segment, transcript)}) for segment in transcript.segments
+    if not languages:
+        return []
+    return [
+        segment.model_copy(update={"language": language})
+        for segment in transcript.segments
+        if (language := sure_language(segment, transcript)) not in languages and segment.text.strip()
     ]
-    return [segment for segment in sure if languages and segment.language not in languages and segment.text.strip()]
 
 
 def _union(spans: Iterable[Span | Segment], duration_s: float) -> list[Interval]:
     """Where any of the spans lies within the first `duration_s` seconds; disjoint, in order."""
+    return _joined([(span.start_s, span.end_s) for span in spans], duration_s)
+
+
+def _joined(intervals: Iterable[Interval], duration_s: float) -> list[Interval]:
+    """The same of intervals."""
     union: list[Interval] = []
-    for start_s, end_s in sorted((min(span.start_s, duration_s), min(span.end_s, duration_s)) for span in spans):
+    for start_s, end_s in sorted((min(start_s, duration_s), min(end_s, duration_s)) for start_s, end_s in intervals):
         if union and start_s <= union[-1][1]:
             union[-1] = (union[-1][0], max(union[-1][1], end_s))
         elif end_s > start_s:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 from typing import TypeVar
 
 from aircheck.policy import coverage, provenance, reasons
-from aircheck.policy.assemble import Terms, assemble
+from aircheck.policy.assemble import Parts, Terms, assemble
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.judge import Review
 from aircheck.policy.packs import Rules
@@ -41,6 +42,26 @@ def decide_window(
 ) -> Verdict:
     """The verdict on one window; times count from the window's start.
 
+    Args and errors are those of `window_parts`.
+    """
+    parts = window_parts(transcript, text, acoustic, duration_s, context, rules, warnings, review, language)
+    detected = {name: getattr(transcript, name) for name in ("detected_language", "detected_probability")}
+    return assemble(parts).model_copy(update=detected)
+
+
+def window_parts(
+    transcript: Transcript,
+    text: TextFindings,
+    acoustic: AcousticFindings,
+    duration_s: float,
+    context: Context,
+    rules: Rules,
+    warnings: tuple[str, ...] = (),
+    review: Review | None = None,
+    language: str = "",
+) -> Parts:
+    """What the verdict on one window is assembled from; times count from the window's start.
+
     Args:
         rules: `pack.for_context(context)`.
         warnings: what the decoder warns of.
@@ -50,14 +71,13 @@ def decide_window(
     Raises:
         PolicyError: a classifier speaks of a category or an event that the taxonomy does not have.
     """
-    detected = {name: getattr(transcript, name) for name in ("detected_language", "detected_probability")}
     if language:
         transcript = transcript.model_copy(update={"detected_language": ""})
     context_sounds = _context_sounds(acoustic, duration_s, rules)
     evidence = _text_evidence(transcript, text, duration_s, rules, review)
     for name, heard in _acoustic_evidence(acoustic, duration_s, rules).items():
         evidence[name].extend(heard)
-    verdict = assemble(
+    return Parts(
         rules.compositions.compose(evidence, context_sounds),
         scope="window",
         start_s=0.0,
@@ -76,7 +96,6 @@ def decide_window(
             models=provenance.models(transcript, text, acoustic, review.judge if review else None),
         ),
     )
-    return verdict.model_copy(update=detected)
 
 
 def _text_evidence(
@@ -91,8 +110,10 @@ def _text_evidence(
             foreign = (
                 f"language {language!r}, which the classifier does not cover" if language else "language not sure",
             )
-        for name in item.scores:
+        for name, score in item.scores.items():
             category = _known(name, Category, text.model)
+            if review is None and score < rules.categories[category].levels[0].score:  # most of what classifiers give
+                continue
             doubts = unsure if name in item.attributions else unsure + foreign
             evidence = _sentence_evidence(item, category, doubts, text, rules, review, at)
             if evidence:
@@ -150,6 +171,8 @@ def _sentence_evidence(
 
 def _within(evidence: Evidence, duration_s: float) -> Evidence:
     """Whisper's last timestamp may lie beyond the audio; evidence never does."""
+    if max(evidence.end_s, evidence.lead_end_s) <= duration_s:
+        return evidence
     times = ("start_s", "end_s", "lead_start_s", "lead_end_s")
     return evidence.model_copy(update={name: min(getattr(evidence, name), duration_s) for name in times})
 
@@ -194,6 +217,7 @@ def _context_sounds(acoustic: AcousticFindings, duration_s: float, rules: Rules)
     return sorted(spans, key=lambda span: (span.start_s, span.end_s, span.event, span.score))
 
 
+@cache
 def _known(name: str, kind: type[_Name], model: str) -> _Name:
     try:
         return kind(name)

@@ -9,10 +9,11 @@ windows that do not overlap).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from aircheck.policy import coverage as gaps
 from aircheck.policy import reasons
-from aircheck.policy.assemble import Terms, assemble, by_name, evidence_key
+from aircheck.policy.assemble import Parts, assemble, by_name, evidence_key
 from aircheck.policy.compositions import Compositions
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.packs import CoverageRules
@@ -30,9 +31,21 @@ def shift(verdict: Verdict, start_s: float) -> Verdict:
         raise PolicyError(f"cannot shift a verdict of scope {verdict.scope!r}; shift windows, then fold them")
     if start_s < 0:
         raise PolicyError(f"cannot shift a window to {start_s} s; a window starts at 0 or later")
-    shifted = assemble(
-        {
-            finding.category: [
+    return assemble(shifted(Parts.of(verdict), start_s)).model_copy(
+        update={
+            "detected_language": verdict.detected_language,
+            "detected_probability": verdict.detected_probability,
+            "recording_s": verdict.recording_s,
+        }
+    )
+
+
+def shifted(window: Parts, start_s: float) -> Parts:
+    """A window's parts in the file's time."""
+    return replace(
+        window,
+        by_name={
+            name: [
                 item.model_copy(
                     update={
                         "start_s": item.start_s + start_s,
@@ -41,32 +54,20 @@ def shift(verdict: Verdict, start_s: float) -> Verdict:
                         "lead_end_s": item.lead_end_s + start_s,
                     }
                 )
-                for item in finding.evidence
+                for item in evidence
             ]
-            for finding in verdict.findings
+            for name, evidence in window.by_name.items()
         },
-        scope="window",
-        start_s=verdict.start_s + start_s,
-        duration_s=verdict.duration_s,
-        coverage=verdict.coverage,
-        unchecked=(
+        start_s=window.start_s + start_s,
+        unchecked=[
             item.model_copy(update={"start_s": item.start_s + start_s, "end_s": item.end_s + start_s})
-            for item in verdict.unchecked
-        ),
-        segments=(_shifted(segment, start_s) for segment in verdict.segments),
-        context_sounds=(
+            for item in window.unchecked
+        ],
+        segments=[_shifted(segment, start_s) for segment in window.segments],
+        context_sounds=[
             span.model_copy(update={"start_s": span.start_s + start_s, "end_s": span.end_s + start_s})
-            for span in verdict.context_sounds
-        ),
-        warnings=verdict.warnings,
-        terms=Terms.of(verdict),
-    )
-    return shifted.model_copy(
-        update={
-            "detected_language": verdict.detected_language,
-            "detected_probability": verdict.detected_probability,
-            "recording_s": verdict.recording_s,
-        }
+            for span in window.context_sounds
+        ],
     )
 
 
@@ -99,11 +100,15 @@ def fold(verdicts: Iterable[Verdict], duration_s: float, compositions: Compositi
     Raises:
         PolicyError: no verdicts, or verdicts made under different contexts or packs, or by different models.
     """
-    # The JSON only breaks ties, so that the order in which the windows came cannot matter.
-    windows = sorted(verdicts, key=lambda item: (item.start_s, item.duration_s, item.model_dump_json()))
+    return assemble(folded(map(Parts.of, verdicts), duration_s, compositions))
+
+
+def folded(windows: Iterable[Parts], duration_s: float, compositions: Compositions | None = None) -> Parts:
+    """What `fold` does, from parts to parts. Raises PolicyError."""
+    windows = _in_order(list(windows))
     if not windows:
         raise PolicyError("cannot fold no verdicts; an episode has at least one window")
-    terms = {Terms.of(item) for item in windows}
+    terms = {item.terms for item in windows}
     if len(terms) > 1:
         given = "; ".join(sorted(map(str, terms)))
         raise PolicyError(f"cannot fold verdicts made under different terms: {given}; scan the file again")
@@ -112,7 +117,7 @@ def fold(verdicts: Iterable[Verdict], duration_s: float, compositions: Compositi
     evidence: Mapping[str, Sequence[Evidence]] = by_name(windows)
     if compositions:
         evidence = compositions.compose(evidence, context_sounds)
-    return assemble(
+    return Parts(
         {name: _merged(items) for name, items in evidence.items()},
         scope="episode",
         start_s=windows[0].start_s,
@@ -121,30 +126,34 @@ def fold(verdicts: Iterable[Verdict], duration_s: float, compositions: Compositi
         unchecked=gaps.merged(item for window in windows for item in window.unchecked),
         segments=sorted(segments, key=lambda segment: (segment.start_s, segment.end_s)),
         context_sounds=_joined_sounds(context_sounds),
-        warnings=(warning for window in windows for warning in window.warnings),
-        terms=Terms.of(windows[0]),
+        warnings=[warning for window in windows for warning in window.warnings],
+        terms=windows[0].terms,
     )
+
+
+def _in_order(windows: list[Parts]) -> list[Parts]:
+    """By time. The verdict's JSON breaks ties, so that the order in which the windows came cannot matter."""
+    times = {(item.start_s, item.duration_s) for item in windows}
+    if len(times) == len(windows):
+        return sorted(windows, key=lambda item: (item.start_s, item.duration_s))
+    return sorted(windows, key=lambda item: (item.start_s, item.duration_s, assemble(item).model_dump_json()))
 
 
 def add_undecoded(verdict: Verdict, seconds: float, rules: CoverageRules | None) -> Verdict:
     """An episode's verdict that counts `seconds` of the recording, somewhere in it, that could not be decoded."""
+    return assemble(with_undecoded(Parts.of(verdict), seconds, rules)) if seconds else verdict
+
+
+def with_undecoded(episode: Parts, seconds: float, rules: CoverageRules | None) -> Parts:
+    """The same, from parts to parts."""
     if not seconds:
-        return verdict
+        return episode
     lost = round(seconds, 3)
-    return assemble(
-        by_name([verdict]),
-        scope=verdict.scope,
-        start_s=verdict.start_s,
-        duration_s=verdict.duration_s,
-        coverage=verdict.coverage + Coverage(unread_s=lost, undecoded_s=lost),
-        unchecked=(
-            *verdict.unchecked,
-            *(gaps.undecoded(lost, verdict.start_s, verdict.end_s, rules) if rules else ()),
-        ),
-        segments=verdict.segments,
-        context_sounds=verdict.context_sounds,
-        warnings=verdict.warnings,
-        terms=Terms.of(verdict),
+    end_s = episode.start_s + episode.duration_s
+    return replace(
+        episode,
+        coverage=episode.coverage + Coverage(unread_s=lost, undecoded_s=lost),
+        unchecked=[*episode.unchecked, *(gaps.undecoded(lost, episode.start_s, end_s, rules) if rules else ())],
     )
 
 

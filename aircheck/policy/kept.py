@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from aircheck.policy.decide import decide_window
-from aircheck.policy.fold import add_undecoded, fold, shift
+from aircheck.policy.assemble import assemble
+from aircheck.policy.decide import window_parts
+from aircheck.policy.fold import folded, shifted, with_undecoded
 from aircheck.policy.judge import Review
 from aircheck.policy.packs import Rules
 from aircheck_client.schema import Context, TextFindings, Verdict, WindowFindings
@@ -32,8 +33,8 @@ def decide_recording(
         PolicyError: no windows, or a classifier speaks of something that the taxonomy does not have.
     """
     decided = [
-        _in_its_time(
-            decide_window(
+        shifted(
+            window_parts(
                 window.transcript,
                 window.text_findings,
                 window.acoustic_findings,
@@ -46,10 +47,6 @@ def decide_recording(
             ),
             window.start_s,
         )
-        for window in sorted(windows, key=lambda window: window.start_s)
+        for window in windows
     ]
-    return add_undecoded(fold(decided, duration_s, rules.compositions), undecoded_s, rules.coverage)
-
-
-def _in_its_time(verdict: Verdict, start_s: float) -> Verdict:
-    return shift(verdict, start_s) if start_s else verdict
+    return assemble(with_undecoded(folded(decided, duration_s, rules.compositions), undecoded_s, rules.coverage))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from aircheck.policy.packs import PolicyPack, load_pack
-from aircheck.rescore.deciding import Decider, Work
+from aircheck.rescore.deciding import Decider, Deciders, Work
 from aircheck.rescore.selection import CONTEXT, WINDOW, beside, contexts_of, levels, reaching, unchecked
 from aircheck_client.schema import Action, Severity
 
 TABLES_NEEDED = ("verdicts", "findings", "scores", "windows")
-FEW = 500  # records that are decided in this process: others would start in the time
-CHUNK = 200  # records that a process gets at a time
+FEW = 500  # items, or records to decide, for which no other processes are worth their start
 _FINDING = pl.Struct({"category": pl.String, "score": pl.Float64, "severity": pl.String, "action": pl.String})
 _ROW: dict[str, pl.DataType | type[pl.DataType]] = {
     "record": pl.String,
@@ -67,8 +63,13 @@ def rescore(tables: Mapping[str, pl.LazyFrame], pack_file: Path, processes: int 
     """
     pack = load_pack(pack_file)
     items = tables["verdicts"]
-    work, number = _work(tables, pack)
-    rows = pl.DataFrame(_decided(work, number, pack_file, processes), schema=_ROW)
+    count = processes or len(os.sched_getaffinity(0))
+    is_few = items.select(pl.len()).collect().item() <= FEW
+    with ExitStack() as stack:
+        others = stack.enter_context(Deciders(pack_file, count)) if count > 1 and not is_few else None
+        work, number = _work(tables, pack)  # while they start
+        decided = others.rows(work) if others and number > FEW else map(Decider(pack), work)
+        rows = pl.DataFrame(list(decided), schema=_ROW)
     nothing = {
         "action": pl.lit(str(Action.ALLOW)),
         "severity": pl.lit(str(Severity.NONE)),
@@ -113,26 +114,3 @@ def _work(tables: Mapping[str, pl.LazyFrame], pack: PolicyPack) -> tuple[Iterato
         for row in kept.iter_rows(named=True)
     )
     return work, kept.height
-
-
-def _decided(work: Iterator[Work], number: int, pack_file: Path, processes: int | None) -> list[dict[str, Any]]:
-    if number <= FEW or processes == 1:
-        return list(map(Decider(load_pack(pack_file)), work))
-    started = multiprocessing.get_context("spawn")  # forked, a process would inherit Polars' locks without its threads
-    count = processes or len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(count, started, _begin, (pack_file,)) as pool:
-        chunks = iter(lambda: list(islice(work, CHUNK)), [])
-        return [row for rows in pool.map(_decide, chunks) for row in rows]
-
-
-_decider: Decider | None = None  # of a process of the pool
-
-
-def _begin(pack_file: Path) -> None:
-    global _decider
-    _decider = Decider(load_pack(pack_file))
-
-
-def _decide(works: list[Work]) -> list[dict[str, Any]]:
-    assert _decider is not None
-    return [_decider(work) for work in works]

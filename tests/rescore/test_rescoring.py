@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from aircheck.commands.rescore import rescore as command
 from aircheck.policy.kept import decide_recording
 from aircheck.policy.packs import load_pack
-from aircheck.rescore import rescoring
+from aircheck.rescore import deciding, rescoring
 from aircheck.rescore.deciding import row_of
 from aircheck.rescore.differences import differences
 from aircheck.rescore.rescoring import RescoreError, read_tables, rescore
@@ -80,7 +80,7 @@ def test_every_item_gets_the_verdict_that_deciding_all_its_windows_gives(store, 
 def test_the_strict_pack_too_and_in_processes_of_their_own(tables, monkeypatch):
     alone = rescore(tables, POLICIES / "strict.yaml", processes=1)
     monkeypatch.setattr(rescoring, "FEW", 10)
-    monkeypatch.setattr(rescoring, "CHUNK", 7)
+    monkeypatch.setattr(deciding, "CHUNK", 7)
     shared = rescore(tables, POLICIES / "strict.yaml", processes=2)
     assert shared.verdicts.equals(alone.verdicts)
     assert set(alone.verdicts["policy_pack"]) == {"strict"}
