@@ -76,5 +76,5 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml clients/pyproject.toml constrai
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the test tools"
-	@$(PIP_INSTALL) --editable 'clients[bulk,worker]' --editable '.[dev,bench]'
+	@$(PIP_INSTALL) --editable 'clients[bulk,ray,worker]' --editable '.[dev,bench]'
 	@touch $@

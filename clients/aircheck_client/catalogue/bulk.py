@@ -8,28 +8,40 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Literal
 
-from aircheck_client.aio import AsyncAircheckClient
 from aircheck_client.catalogue.collect import collect
 from aircheck_client.catalogue.concurrency import Bounds
 from aircheck_client.catalogue.feed import feed_items, is_feed
 from aircheck_client.catalogue.items import BadItem, Shard, SourceError, folder_items, is_folder, manifest_items
-from aircheck_client.catalogue.job import Job, JobError, JobOptions, Tally, count, count_left, write_dead_letters
+from aircheck_client.catalogue.job import (
+    Job,
+    JobError,
+    JobOptions,
+    Outcome,
+    Tally,
+    count,
+    count_left,
+    first_left,
+    write_dead_letters,
+)
+from aircheck_client.catalogue.opening import ScannerOptions
+from aircheck_client.catalogue.ray_cluster import cluster
 from aircheck_client.catalogue.records import Item, RecordStore, StoreError
 from aircheck_client.catalogue.scanning import Scanner
-from aircheck_client.catalogue.sources import Sources
-from aircheck_client.command import connection_of, context_of
-from aircheck_client.connection import Retry
+from aircheck_client.command import context_of
 from aircheck_client.errors import AircheckError
 from aircheck_client.output import write
 from aircheck_client.progress import reporter
 from aircheck_client.schema import Context, ExitCode, clock
+
+Items = Callable[[], Iterator[Item | BadItem]]
 
 LOG_EVERY_S = 60.0
 _SHOW_EVERY_S = 0.5
@@ -38,36 +50,34 @@ _FIRST_PARALLEL = 4
 
 @dataclass(frozen=True)
 class Bulk:
-    """The command's options; see its help. `server`: what `connection_of` takes."""
+    """The command's options; see its help. `workers`: of Ray; None: the command scans by itself."""
 
     source: str
-    out: str
-    server: tuple[str, bool, tuple[Path | None, Path | None, Path | None], Path | None]
+    scanner: ScannerOptions
     context: Mapping[str, str]
     shard: str
     limit: int | None
-    force: bool
     parallel: int
     attempts: int
     patience_s: float
-    timeout_s: float | None
     log: Path | None
     since: datetime | None = None
-    allow_private: bool = False
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    workers: int | None = None
 
     def run(self) -> ExitCode:
         """Scans what is not done. Never raises for an item, a server or a store."""
-        return self._guarded(self._run)
+        return self._guarded(self._on_ray if self.engine == "ray" else lambda: asyncio.run(self._run()))
 
     def ping(self) -> ExitCode:
         """Prints how many items are left."""
-        return self._guarded(self._ping)
+        return self._guarded(lambda: asyncio.run(self._ping()))
 
-    def _guarded(self, work: Any) -> ExitCode:
+    def _guarded(self, work: Callable[[], ExitCode]) -> ExitCode:
         told = reporter(sys.stderr)
         try:
-            code: ExitCode = asyncio.run(work())
-            return code
+            return work()
         except (AircheckError, JobError, StoreError, OSError, ValueError) as error:
             told.error(str(error))
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -76,22 +86,40 @@ class Bulk:
 
     async def _run(self) -> ExitCode:
         _end_on_sigterm()
-        async with AsyncExitStack() as stack:
-            scanner, context, shard = await self._begin(stack)
-            options = JobOptions(
-                bounds=Bounds(1, min(_FIRST_PARALLEL, self.parallel), self.parallel),
-                shard=shard,
-                attempts=self.attempts,
-                patience_s=self.patience_s,
-                limit=self.limit,
-                force=self.force,
-            )
+        context, options = context_of(self.context), self._options()
+        async with self.scanner.scanner() as scanner:
             items = await self._source(context, scanner)
             job = Job(scanner, options)
-            with _counted(job.tally, items(), shard), _told(job.tally, self.log):
+            with self._watched(job.tally, items, options):
                 await job.run(items())
-            failures, where = await asyncio.to_thread(write_dead_letters, scanner.store)
-        tally = job.tally
+        return self._ended(job.tally)
+
+    def _on_ray(self) -> ExitCode:
+        context, options = context_of(self.context), self._options()
+        with cluster(self.address) as nodes:
+            from aircheck_client.catalogue.ray_engine import RayJob
+
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has a way of its own
+            job = RayJob(self.scanner, options, self.workers or nodes)
+            items = asyncio.run(self._begin_on_ray(job.tally, context, options))
+            with self._watched(job.tally, items, options):
+                job.run(items)
+        return self._ended(job.tally)
+
+    async def _begin_on_ray(self, tally: Tally, context: Context, options: JobOptions) -> Items:
+        """What the actors are to scan. What is wrong with the servers is told here, once."""
+        async with self.scanner.scanner() as scanner:
+            await Job(scanner, options).begin()
+            items = await self._source(context, scanner)
+            if options.limit is None:
+                return items
+            first, done = await first_left(scanner, items(), options)  # of all actors together
+        for _ in range(done):
+            tally.add(Outcome("done"))
+        return partial(_again, first)
+
+    def _ended(self, tally: Tally) -> ExitCode:
+        failures, where = write_dead_letters(RecordStore(self.scanner.out))
         write(
             f"{tally.heard} heard, {tally.shared} of audio that was heard before, {tally.done_before} done before, "
             f"{tally.failed} failed; {tally.audio_s / 3600:.2f} h of audio in {clock(tally.elapsed_s)}, "
@@ -101,31 +129,44 @@ class Bulk:
             write(f"{failures} items failed in this run or before: {where}\n")
         return ExitCode.FOUND if tally.failed else ExitCode.CLEAN
 
+    @contextmanager
+    def _watched(self, tally: Tally, items: Items, options: JobOptions) -> Iterator[None]:
+        with _counted(tally, items(), options.shard), _told(tally, self.log):
+            yield
+
     async def _ping(self) -> ExitCode:
-        async with AsyncExitStack() as stack:
-            scanner, context, shard = await self._begin(stack)
+        context, options = context_of(self.context), self._options()
+        async with self.scanner.scanner() as scanner:
             await scanner.refresh()
-            left, every = await count_left(scanner, (await self._source(context, scanner))(), shard)
+            left, every = await count_left(scanner, (await self._source(context, scanner))(), options.shard)
         write(f"{left} of {every} items are left\n")
         return ExitCode.CLEAN
 
-    async def _begin(self, stack: AsyncExitStack) -> tuple[Scanner, Context, Shard]:
-        context, shard = context_of(self.context), Shard.parse(self.shard)
-        store = RecordStore(self.out)
-        # a refusal is the job's to see: it tells how much is too much
-        client = AsyncAircheckClient(**connection_of(*self.server), retry=Retry(attempts=1))
-        await stack.enter_async_context(client)
-        sources = await stack.enter_async_context(Sources(allow_private=self.allow_private))
-        return Scanner(client, store, sources, timeout_s=self.timeout_s, force=self.force), context, shard
+    def _options(self) -> JobOptions:
+        """Raises ValueError."""
+        return JobOptions(
+            bounds=Bounds(1, min(_FIRST_PARALLEL, self.parallel), self.parallel),
+            shard=Shard.parse(self.shard),
+            attempts=self.attempts,
+            patience_s=self.patience_s,
+            limit=self.limit,
+            force=self.scanner.force,
+        )
 
-    async def _source(self, context: Context, scanner: Scanner) -> Callable[[], Iterator[Item | BadItem]]:
+    async def _source(self, context: Context, scanner: Scanner) -> Items:
         """Reads the items, as often as it is called; a feed is fetched once."""
         if is_feed(self.source):
-            items = await feed_items(self.source, context, scanner.store, scanner.sources.http, self.since)
-            return lambda: iter(items)
-        if is_folder(self.source):
-            return lambda: folder_items(self.source, context)
-        return lambda: manifest_items(self.source, context)
+            fetched = await feed_items(self.source, context, scanner.store, scanner.sources.http, self.since)
+            return partial(iter, fetched)
+        return partial(folder_items if is_folder(self.source) else manifest_items, self.source, context)
+
+
+def _again(items: Sequence[Item | BadItem | SourceError]) -> Iterator[Item | BadItem]:
+    """What was read, with the error that ended it."""
+    for item in items:
+        if isinstance(item, SourceError):
+            raise item
+        yield item
 
 
 def collect_tables(url: str, with_vtt: bool) -> ExitCode:

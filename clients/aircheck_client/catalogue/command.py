@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -39,6 +39,7 @@ bulk = typer.Typer(
     rich_markup_mode="rich",
 )
 
+Engine = Literal["local", "ray"]
 Out = Annotated[str, typer.Option(help="Folder or URL (s3://, gs://) of the records.")]
 
 
@@ -64,6 +65,13 @@ def scan(
     parallel: Annotated[int, typer.Option(help="Most scans at a time; fewer while the server is full.")] = 64,
     attempts: Annotated[int, typer.Option(help="At one item in a run, where its failure may pass.")] = 4,
     patience: Annotated[float, typer.Option(help="Seconds without any server until the job gives up.")] = 900.0,
+    engine: Annotated[Engine, typer.Option(help="local: this process scans; ray: actors of Ray Data do.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster (HOST:PORT, ray://HOST:PORT, auto); else Ray runs here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray actors that scan, of --parallel scans together; else one a machine.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds each item may take; no bound unless given.")] = None,
     log: Annotated[Path | None, typer.Option(help="File that gets a JSON line a minute.")] = None,
     tls: TlsOn = False,
@@ -80,22 +88,30 @@ def scan(
     [bold]aircheck bulk manifest.jsonl --out s3://bucket/records --shard 2/8[/]
     """
     from aircheck_client.catalogue.bulk import Bulk
+    from aircheck_client.catalogue.opening import ScannerOptions
 
+    if engine != "ray" and (address is not None or workers is not None):
+        raise typer.BadParameter("--address and --workers are of --engine ray")
     command = Bulk(
         source=source,
-        out=out,
-        server=(url, tls, (tls_ca, tls_certificate, tls_key), token_file),
+        scanner=ScannerOptions(
+            out=out,
+            server=(url, tls, (tls_ca, tls_certificate, tls_key), token_file),
+            timeout_s=timeout,
+            force=force,
+            allow_private=allow_private,
+        ),
         context={"content_type": content_type, "market": market, "audience": audience, "policy_pack": policy},
         shard=shard,
         limit=limit,
-        force=force,
         parallel=parallel,
         attempts=attempts,
         patience_s=patience,
-        timeout_s=timeout,
         log=log,
         since=since.replace(tzinfo=UTC) if since else None,
-        allow_private=allow_private,
+        engine=engine,
+        address=address,
+        workers=workers,
     )
     raise typer.Exit(command.ping() if ping else command.run())
 

@@ -9,13 +9,14 @@ from aircheck_client.errors import AircheckError
 
 
 class MissingPackageError(AircheckError, ImportError):
-    """A package of the extra `bulk` is not installed; the message has the command that installs it."""
+    """A package of an extra is not installed; the message has the command that installs it."""
 
 
-def imported(name: str) -> Any:
-    """A module by its full name. Raises MissingPackageError."""
+def imported(name: str, extra: str = "bulk") -> Any:
+    """A module by its full name. `extra`: the one that installs it. Raises MissingPackageError."""
     try:
         return import_module(name)
     except ImportError as error:
         missing = error.name or name
-        raise MissingPackageError(f"this needs the package {missing!r}: pip install 'aircheck-client[bulk]'") from None
+        message = f"this needs the package {missing!r}: pip install 'aircheck-client[{extra}]'"
+        raise MissingPackageError(message) from None

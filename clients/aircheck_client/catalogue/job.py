@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aircheck_client.catalogue.concurrency import AdaptiveLimit, Bounds
 from aircheck_client.catalogue.items import BadItem, Shard, SourceError
@@ -53,6 +53,15 @@ class JobOptions:
     force: bool = False
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item in a run; `done`: before it. `reason`: the typed one of a failure."""
+
+    kind: Literal["heard", "shared", "done", "failed"]
+    audio_s: float = 0.0
+    reason: str = ""
+
+
 @dataclass
 class Tally:
     """What a run has done so far.
@@ -70,6 +79,15 @@ class Tally:
     total: int | None = None
     concurrency: int = 0
     begun_s: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome) -> None:
+        self.heard += outcome.kind == "heard"
+        self.shared += outcome.kind == "shared"
+        self.done_before += outcome.kind == "done"
+        self.failed += outcome.kind == "failed"
+        self.audio_s += outcome.audio_s
+        if outcome.reason:
+            self.reasons[outcome.reason] += 1
 
     @property
     def seen(self) -> int:
@@ -112,12 +130,13 @@ class Tally:
 
 
 class Job:
-    """Works through items once. `tally` may be read meanwhile."""
+    """Works through items once: all of an iterator, or one by one as they are given. `tally` may be read meanwhile."""
 
     def __init__(self, scanner: Scanner, options: JobOptions):
         self._scanner, self._options = scanner, options
         self._store: RecordStore = scanner.store
         self._limit = AdaptiveLimit(options.bounds)
+        self._running: set[asyncio.Task[Outcome]] = set()
         self._answered_at_s = time.monotonic()
         self._n_answers = 0
         self._bugs = 0
@@ -125,12 +144,12 @@ class Job:
 
     async def run(self, items: Iterator[Item | BadItem]) -> Tally:
         """Raises JobError; SourceError where `items` cannot be read further."""
-        await self._server()
+        await self.begin()
         stopped: Exception | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 try:
-                    await self._start_all(_wanted(items, self._options.shard), tasks)
+                    await self._start_all(wanted(items, self._options.shard), tasks)
                 except SourceError as error:  # what is under way is done first
                     stopped = error
         except* JobError as errors:
@@ -139,37 +158,48 @@ class Job:
             raise stopped
         return self.tally
 
+    async def one(self, item: Item | BadItem) -> Outcome:
+        """After `begin`, at the same time for any number of items: as many wait as `run` lets wait. Raises JobError."""
+        if isinstance(item, BadItem):
+            return await self._bad(item)
+        if not self._options.force and await _is_done(self._scanner, item):
+            return self._told(Outcome("done"))
+        await self._room()
+        return await self._begun(asyncio.ensure_future(self._item(item)))
+
     async def _start_all(self, items: Iterator[Item | BadItem], tasks: asyncio.TaskGroup) -> None:
-        running: set[asyncio.Task[None]] = set()
         begun = 0
-        read = _with_error(items)
+        read = with_error(items)
         while batch := await asyncio.to_thread(_batch, read):
             for item in batch:
                 if isinstance(item, SourceError):
                     raise item
                 if isinstance(item, BadItem):
-                    await self._fail(Item(id=item.id, uri=item.id), BAD_ITEM, item.reason, attempts=1)
+                    await self._bad(item)
                     continue
-                if not self._options.force and await self._is_done(item):
-                    self.tally.done_before += 1
+                if not self._options.force and await _is_done(self._scanner, item):
+                    self._told(Outcome("done"))
                     continue
                 if begun == self._options.limit:
                     return
                 begun += 1
-                while len(running) >= AHEAD + 2 * self._limit.limit:
-                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    self.tally.concurrency = self._limit.limit
-                task = tasks.create_task(self._item(item))
-                running.add(task)
-                task.add_done_callback(running.discard)
+                await self._room()
+                self._begun(tasks.create_task(self._item(item)))
 
-    async def _is_done(self, item: Item) -> bool:
-        try:
-            return await self._scanner.done(item) is not None
-        except Exception:  # the same will happen to the item itself, where it is told
-            return False
+    async def _room(self) -> None:
+        """Waits until another item may be begun."""
+        while len(self._running) >= AHEAD + 2 * self._limit.limit:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _server(self) -> None:
+    def _begun(self, task: asyncio.Task[Outcome]) -> asyncio.Task[Outcome]:
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _bad(self, item: BadItem) -> Outcome:
+        return await self._fail(Item(id=item.id, uri=item.id), BAD_ITEM, item.reason, attempts=1)
+
+    async def begin(self) -> None:
         """Waits until a server tells what it runs. Raises JobError."""
         wait_s, begun_s = self._options.first_wait_s, time.monotonic()
         while True:
@@ -184,14 +214,13 @@ class Job:
             await asyncio.sleep(random.uniform(wait_s / 2, wait_s))
             wait_s = min(2 * wait_s, self._options.longest_wait_s)
 
-    async def _item(self, item: Item) -> None:
+    async def _item(self, item: Item) -> Outcome:
         """Raises JobError."""
         wait_s, attempts = self._options.first_wait_s, 0
         while True:
             answers_before = self._n_answers
             try:
-                self._count(await self._scanner.scan(item, self._limit))
-                return
+                return self._count(await self._scanner.scan(item, self._limit))
             except AuthenticationError as error:
                 raise JobError(str(error)) from None
             except Exception as error:
@@ -208,27 +237,26 @@ class Job:
                 if reason.name == "bug" and self._bugs >= BUGS:
                     raise JobError(f"{type(fault).__name__}: {fault}") from fault
             if not reason.is_retryable or attempts >= self._options.attempts:
-                await self._fail(item, reason, str(fault), attempts)
-                return
+                return await self._fail(item, reason, str(fault), attempts)
             self.tally.retries += 1
             asked_s = getattr(fault, "retry_after_s", None) or 0.0
             await asyncio.sleep(max(asked_s, random.uniform(wait_s / 2, wait_s)))
             wait_s = min(2 * wait_s, self._options.longest_wait_s)
 
-    def _count(self, done: Done) -> None:
+    def _count(self, done: Done) -> Outcome:
         self._answered_at_s = time.monotonic()
-        if done.heard:
-            self._n_answers += 1
-            self._limit.answered(done.took_s, done.duration_s)
-            self.tally.heard += 1
-            self.tally.audio_s += done.duration_s
-        else:
-            self.tally.shared += 1
+        if not done.heard:
+            return self._told(Outcome("shared"))
+        self._n_answers += 1
+        self._limit.answered(done.took_s, done.duration_s)
+        return self._told(Outcome("heard", audio_s=done.duration_s))
 
-    async def _fail(self, item: Item, reason: Reason, message: str, attempts: int) -> None:
-        self.tally.failed += 1
-        self.tally.reasons[reason.name] += 1
+    def _told(self, outcome: Outcome) -> Outcome:
+        self.tally.add(outcome)
+        self.tally.concurrency = self._limit.limit
+        return outcome
 
+    async def _fail(self, item: Item, reason: Reason, message: str, attempts: int) -> Outcome:
         def write() -> None:
             before = self._store.failure(item.id)
             failure = Failure(
@@ -247,6 +275,7 @@ class Job:
             await asyncio.to_thread(write)
         except StoreError as error:
             raise JobError(f"failures cannot be written down: {error}") from None
+        return self._told(Outcome("failed", reason=reason.name))
 
 
 def write_dead_letters(store: RecordStore) -> tuple[int, str]:
@@ -259,29 +288,57 @@ def write_dead_letters(store: RecordStore) -> tuple[int, str]:
 def count(items: Iterator[Item | BadItem], shard: Shard, until: Callable[[], bool] = lambda: False) -> int:
     """How many items are the shard's. `until` ends it early."""
     number = 0
-    for _ in _wanted(items, shard):
+    for _ in wanted(items, shard):
         number += 1
         if until():
             break
     return number
 
 
+async def first_left(
+    scanner: Scanner, items: Iterator[Item | BadItem], options: JobOptions
+) -> tuple[list[Item | BadItem | SourceError], int]:
+    """What `Job.run` would begin under `options.limit`, and how many items it would find done on the way."""
+    left: list[Item | BadItem | SourceError] = []
+    done = begun = 0
+    read = with_error(wanted(items, options.shard))
+    while batch := await asyncio.to_thread(_batch, read):
+        for item in batch:
+            if isinstance(item, Item):
+                if not options.force and await _is_done(scanner, item):
+                    done += 1
+                    continue
+                if begun == options.limit:
+                    return left, done
+                begun += 1
+            left.append(item)
+    return left, done
+
+
 async def count_left(scanner: Scanner, items: Iterator[Item | BadItem], shard: Shard) -> tuple[int, int]:
     """How many items are left to do, and how many there are; no audio is touched."""
     left = every = 0
-    wanted = _wanted(items, shard)
-    while batch := await asyncio.to_thread(_batch, wanted):
+    read = wanted(items, shard)
+    while batch := await asyncio.to_thread(_batch, read):
         for item in batch:
             every += 1
             left += isinstance(item, BadItem) or await scanner.done(item) is None
     return left, every
 
 
-def _wanted(items: Iterator[Item | BadItem], shard: Shard) -> Iterator[Item | BadItem]:
+async def _is_done(scanner: Scanner, item: Item) -> bool:
+    try:
+        return await scanner.done(item) is not None
+    except Exception:  # the same will happen to the item itself, where it is told
+        return False
+
+
+def wanted(items: Iterator[Item | BadItem], shard: Shard) -> Iterator[Item | BadItem]:
+    """The items of a shard."""
     return (item for item in items if shard.holds(item.id))
 
 
-def _with_error(items: Iterator[Item | BadItem]) -> Iterator[Item | BadItem | SourceError]:
+def with_error(items: Iterator[Item | BadItem]) -> Iterator[Item | BadItem | SourceError]:
     """Items, and last the error that ends them, so that those before it are not lost with their batch."""
     try:
         yield from items

@@ -14,7 +14,15 @@ from aircheck_client import Retry
 from aircheck_client.aio import AsyncAircheckClient
 from aircheck_client.catalogue.concurrency import Bounds
 from aircheck_client.catalogue.items import BadItem, Shard, SourceError
-from aircheck_client.catalogue.job import Job, JobError, JobOptions, Tally, count_left, write_dead_letters
+from aircheck_client.catalogue.job import (
+    Job,
+    JobError,
+    JobOptions,
+    Tally,
+    count_left,
+    first_left,
+    write_dead_letters,
+)
 from aircheck_client.catalogue.records import Item, RecordStore
 from aircheck_client.catalogue.scanning import Scanner
 from aircheck_client.catalogue.sources import Sources
@@ -170,6 +178,26 @@ def test_limit_shard_and_what_is_left(scripted, store, item):
     assert asyncio.run(left()) == (30 - done, 30)
     assert run(scripted, store, items).heard == 30 - done
     assert len(list(store.items)) == 30
+
+
+def test_what_is_left_under_a_limit_is_what_a_run_would_begin(scripted, store, item):
+    bad, broken = BadItem("m.jsonl:3", "no uri"), SourceError("broke off")
+    items = [*(item(f"item {number}", f"ok {number}") for number in range(6)), bad, item("last", "ok last")]
+    run(scripted, store, items[:3])
+
+    def given():
+        yield from items
+        raise broken
+
+    async def left(limit: int, **options):
+        async with AsyncAircheckClient(scripted.url) as client, Sources() as sources:
+            scanner = Scanner(client, store, sources)
+            await scanner.refresh()
+            return await first_left(scanner, given(), JobOptions(limit=limit, **options))
+
+    assert asyncio.run(left(2)) == (items[3:5], 3)
+    assert asyncio.run(left(9)) == ([*items[3:], broken], 3)
+    assert asyncio.run(left(2, force=True)) == (items[:2], 0)
 
 
 def test_a_manifest_that_breaks_off_does_not_lose_what_was_begun(scripted, store, item):

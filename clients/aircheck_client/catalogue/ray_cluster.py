@@ -1,0 +1,40 @@
+"""Where the actors of `aircheck bulk --engine ray` run: a cluster, or a Ray of its own on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aircheck_client.catalogue.extras import imported
+from aircheck_client.catalogue.job import JobError
+
+STORE_BYTES = 128 * 2**20  # of a Ray on this machine: only descriptions of items go through its shared memory
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # it warns of what Ray Data does with every actor
+}
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what it names, Ray listens on there; so it does here
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[int]:
+    """A connection to the cluster, or without an address a Ray on loopback; how many nodes there are.
+
+    Enter it before gRPC is used, for Ray forks, and before Ray is imported, which reads its environment then. Raises
+    JobError, MissingPackageError.
+    """
+    for name, value in (_ENVIRONMENT | ({} if address else _LOOPBACK)).items():
+        os.environ.setdefault(name, value)
+    ray = imported("ray", extra="ray")
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # that it is on, which is as it should be
+    options = {} if address else {"object_store_memory": STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(address or "local", logging_level=logging.WARNING, log_to_driver=False, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise JobError(f"no Ray at {address or 'this machine'}: {error}") from None
+    try:
+        yield sum(node["Alive"] for node in ray.nodes())
+    finally:
+        ray.shutdown()
