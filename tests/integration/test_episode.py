@@ -15,7 +15,7 @@ from aircheck_client import (
     Retry,
     ScanCancelledError,
 )
-from support.audio import encode, silence, tone, wav
+from support.audio import encode, silence, silent_mp3, tone, wav
 from support.speech import speak
 
 LINES = ["good evening and welcome", "today we talk about the garden", "thank you and good night"]
@@ -85,7 +85,7 @@ def test_an_unknown_policy_pack_is_refused_by_name(client):
 
 def test_a_client_that_goes_away_frees_the_server(server, client, models):
     """Twice as many episodes as may run at a time are begun and abandoned; the next one is still answered."""
-    long = encode(silence(600.0), "mp3")
+    long = silent_mp3(10)
     held = 2 * server.settings.max_parallel_episodes * 600 / 30
     before, _ = models.statistics("audio_decode")
     for _ in range(2 * server.settings.max_parallel_episodes):
@@ -111,11 +111,11 @@ def test_a_deadline_is_kept(server):
         AircheckClient(server.url, retry=Retry(attempts=1)) as impatient,
         pytest.raises(DeadlineError, match="in time"),
     ):
-        impatient.scan(encode(silence(300.0), "mp3"), timeout_s=0.3)
+        impatient.scan(silent_mp3(5), timeout_s=0.3)
 
 
 def test_closing_the_client_cancels_its_scans(server):
-    recording = encode(silence(600.0), "mp3")
+    recording = silent_mp3(10)
     impatient = AircheckClient(server.url, retry=Retry(attempts=1))
     stream = impatient.stream(recording)
     next(stream)

@@ -27,7 +27,7 @@ from aircheck_client import (
     Tls,
     UnavailableError,
 )
-from support.audio import encode, silence, tone, wav
+from support.audio import silent_mp3, tone, wav
 from support.triton import FREE_PORTS
 
 ONCE = Retry(attempts=1)
@@ -153,7 +153,7 @@ def test_serve_reports_each_model_and_a_signal_ends_it_when_calls_are_answered()
         assert not re.search(r"NVML|DCGM|CUDA", seen)  # noise of a machine without a GPU
         url = re.search(r"gRPC (127\.0\.0\.1:\d+)", seen)[1]
         with AircheckClient(url, retry=ONCE) as client:
-            stream = client.stream(encode(silence(100.0), "mp3"))
+            stream = client.stream(silent_mp3(2))
             next(stream)
             process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + 10
@@ -170,7 +170,7 @@ def test_serve_reports_each_model_and_a_signal_ends_it_when_calls_are_answered()
 def test_a_killed_server_is_a_clear_error_and_leaves_no_process():
     with Server(Settings.load(**FREE_PORTS)) as server:
         client = AircheckClient(server.url, retry=Retry(attempts=2, first_wait_s=0.1))
-        stream = client.stream(encode(silence(300.0), "mp3"))
+        stream = client.stream(silent_mp3(5))
         next(stream)
         threading.Timer(0.2, os.kill, (server.pid, signal.SIGKILL)).start()
         with pytest.raises(UnavailableError, match=server.url):
@@ -188,7 +188,7 @@ def test_a_killed_server_is_a_clear_error_and_leaves_no_process():
 def test_a_server_told_to_stop_ends_within_its_exit_timeout_whatever_is_in_flight():
     with Server(Settings.load(exit_timeout_s=2, **FREE_PORTS)) as server:
         client = AircheckClient(server.url, retry=ONCE)
-        stream = client.stream(encode(silence(3600.0), "mp3"))  # far more work than the time-out allows
+        stream = client.stream(silent_mp3(60))  # far more work than the time-out allows
         next(stream)
         server.stop()
         with pytest.raises(AircheckError):

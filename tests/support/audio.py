@@ -51,7 +51,12 @@ def wav(samples: np.ndarray, rate_hz: int = RATE_HZ, channels: int = 1, subtype:
 
 
 def encode(
-    samples: np.ndarray, name: str, rate_hz: int = RATE_HZ, channels: int = 1, wanted_hz: int | None = None
+    samples: np.ndarray,
+    name: str,
+    rate_hz: int = RATE_HZ,
+    channels: int = 1,
+    wanted_hz: int | None = None,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """fp32 [samples] at `rate_hz` in one of FORMATS, resampled to `wanted_hz` (default: the format's own rate)."""
     if name in SNDFILE_FORMATS:
@@ -61,7 +66,7 @@ def encode(
     muxer, encoder, own_hz = FFMPEG_FORMATS[name]
     wanted_hz = wanted_hz or own_hz
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=muxer) as container:
+    with av.open(buffer, "w", format=muxer, options=options) as container:
         layout = "mono" if channels == 1 else "stereo"
         stream = container.add_stream(encoder, rate=wanted_hz, layout=layout)
         resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=wanted_hz)
@@ -79,6 +84,11 @@ def encode(
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     return buffer.getvalue()
+
+
+def silent_mp3(minutes: int) -> bytes:
+    """A long recording that costs little to make: frames of MP3 may follow each other."""
+    return encode(silence(60.0), "mp3", options={"write_xing": "0", "id3v2_version": "0"}) * minutes
 
 
 def _resample(samples: np.ndarray, rate_hz: int, wanted_hz: int) -> np.ndarray:
