@@ -15,6 +15,11 @@ def write(report: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
+def read(path: Path) -> dict[str, Any]:
+    """What is there already, for a benchmark whose parts are measured one by one; empty where nothing is."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def add_options(parser: argparse.ArgumentParser, path: Path, markdown: Callable[[dict[str, Any]], str]) -> None:
     """--out, where the result goes, and --show, which prints an earlier result's tables and does nothing else."""
 

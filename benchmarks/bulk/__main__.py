@@ -5,6 +5,8 @@
     python -m benchmarks.bulk --only rescore --records records --items 50000
 
 kills:      the job is killed at random moments, and the server too: how often each item is there at the end
+ray:        a job on a local Ray is killed, and of two servers one, half-way, for good: how often each item is there
+servers:    audio seconds a second of one server that has one core, of the other that has another, and of both together
 throughput: audio seconds a second of whole jobs, against the same windows sent straight to the ensemble, in turns
 items:      thousands of clips of half a second of silence: what an item costs, and the job's memory on the way
 rescore:    items a second under another pack, from tables to what changes; items are those of a catalogue that was
@@ -30,39 +32,39 @@ from aircheck.settings import ROOT, Settings
 from aircheck_client.catalogue.collect import collect
 from aircheck_client.catalogue.records import RecordStore
 from benchmarks import hardware, result_file
-from benchmarks.bulk import kills, rescoring, throughput
+from benchmarks.bulk import kills, rescoring, servers, throughput
 from benchmarks.bulk.catalogue import free_port, spoken_clips
 
 RESULT = ROOT / "benchmarks" / "results" / "bulk.json"
-PACKAGES = ("aircheck", "aircheck-client", "grpcio", "polars", "zstandard")
+PACKAGES = ("aircheck", "aircheck-client", "grpcio", "polars", "ray", "zstandard")
+RAY_WORKERS = 2
 
 
 def main() -> None:
     """Parse arguments, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=sorted(MEASUREMENTS), default=list(MEASUREMENTS))
-    parser.add_argument("--clips", type=int, default=60, help="items of `kills`, and scanned for `rescore`")
+    parser.add_argument("--clips", type=int, default=60, help="items of `kills` and `ray`, and scanned for `rescore`")
     parser.add_argument("--job-kills", type=int, default=12)
     parser.add_argument("--server-kills", type=int, default=4)
     parser.add_argument("--longest-run", type=float, default=8.0, help="seconds until a kill, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
-    parser.add_argument("--recordings", type=int, default=6, help="of `throughput`")
+    parser.add_argument("--recordings", type=int, default=6, help="of `throughput` and `servers`")
     parser.add_argument("--minutes", type=float, default=4, help="of each of them")
-    parser.add_argument("--turns", type=int, default=2, help="of `throughput`, and of `rescore`")
+    parser.add_argument("--turns", type=int, default=2, help="of `throughput`, `servers` and `rescore`")
     parser.add_argument("--items", type=int, default=10_000, help="of `items` and `rescore`")
     parser.add_argument("--records", help="a catalogue that was scanned, for `rescore`")
     result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
     console = Console(highlight=False)
-    report: dict[str, Any] = {
-        "conditions": {"command": "python -m benchmarks.bulk " + " ".join(sys.argv[1:]), **hardware.facts(PACKAGES)}
-    }
+    report = result_file.read(asked.out)
     for name in asked.only:
         console.print(f"measuring {name}")
+        conditions = {"command": "python -m benchmarks.bulk " + " ".join(sys.argv[1:]), **hardware.facts(PACKAGES)}
         with tempfile.TemporaryDirectory() as folder:
-            report[name] = MEASUREMENTS[name](asked, Path(folder))
+            report[name] = {"conditions": conditions, "result": MEASUREMENTS[name](asked, Path(folder))}
         result_file.write(report, asked.out)
-    print(markdown(report))
+    print(markdown(result_file.read(asked.out)))
     console.print(f"written to {asked.out}")
 
 
@@ -80,6 +82,19 @@ def _kills(asked: Any, folder: Path) -> dict[str, Any]:
             seed=asked.seed,
         )
     return kills.report(found)
+
+
+def _ray(asked: Any, folder: Path) -> dict[str, Any]:
+    clips = spoken_clips(folder / "clips", asked.clips)
+    manifest = kills.write_manifest(folder / "manifest.jsonl", clips)
+    settings = Settings.load(grpc_port=0, metrics_port=0)
+    with Server(settings) as stays, Server(settings) as goes:
+        found = kills.on_ray_with_two_servers((stays, goes), manifest, folder / "out", RAY_WORKERS)
+    return kills.report(found)
+
+
+def _servers(asked: Any, folder: Path) -> dict[str, Any]:
+    return servers.one_and_two(folder, asked.recordings, asked.minutes, asked.turns)
 
 
 def _throughput(asked: Any, folder: Path) -> dict[str, Any]:
@@ -108,6 +123,8 @@ def _rescore(asked: Any, folder: Path) -> dict[str, Any]:
 
 MEASUREMENTS: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
     "kills": _kills,
+    "ray": _ray,
+    "servers": _servers,
     "throughput": _throughput,
     "items": _items,
     "rescore": _rescore,
@@ -116,18 +133,23 @@ MEASUREMENTS: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
 
 def markdown(report: dict[str, Any]) -> str:
     """The figures as a table."""
+    parts = {name: part["result"] for name, part in report.items()}
     rows = ["| | |", "|---|---|"]
-    if found := report.get("kills"):
-        rows.append(f"| kills of the job, of the server | {found['runs'] - 1}, {found['server_kills']} |")
-        rows.append(f"| items, there once at the end | {found['items']}, {found['times_each'].get(1, 0)} |")
-    if found := report.get("throughput"):
+    for name in ("kills", "ray"):
+        if found := parts.get(name):
+            where = "" if name == "kills" else ", on Ray"
+            rows.append(f"| kills of the job, of a server{where} | {found['runs'] - 1}, {found['server_kills']} |")
+            rows.append(f"| items, there once at the end | {found['items']}, {found['times_each'].get('1', 0)} |")
+    if found := parts.get("throughput"):
         rows.append(f"| bulk's audio seconds a second, of the ensemble's alone | {100 * found['kept']:.0f} % |")
-    if found := report.get("items"):
+    if found := parts.get("servers"):
+        rows.append(f"| two servers of a core each, against one of them | {found['times_one']:.2f} times |")
+    if found := parts.get("items"):
         memory = found["job_memory_mib"]
         rows.append(f"| {found['items']} items of 0.5 s: a second | {found['items_per_s']:.0f} |")
         rows.append(f"| the job's CPU an item | {found['job_cpu_ms_per_item']:.1f} ms |")
         rows.append(f"| its memory after a tenth, at the end | {memory['after_a_tenth']}, {memory['at_the_end']} MiB |")
-    if found := report.get("rescore"):
+    if found := parts.get("rescore"):
         rows.append(f"| rescored items a second | {found['items_per_s']:.0f} |")
     return "\n".join(rows)
 

@@ -18,6 +18,7 @@ from aircheck.server import Server
 from aircheck_client.catalogue.records import RecordStore
 
 SHORTEST_RUN_S = 0.3
+LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,29 @@ def run_with_kills(
         server.start()
     exit_code = last.wait()
     return _counted(store, manifest, job_kills + 1, server_was_killed, done, exit_code)
+
+
+def on_ray_with_two_servers(servers: Sequence[Server], manifest: Path, out: Path, workers: int) -> Kills:
+    """A job on Ray is killed after a third of the items; of the next one, a server half-way, which stays away."""
+    store, url = RecordStore(out), ",".join(server.url for server in servers)
+    items = len(manifest.read_text().splitlines())
+    options = ("--engine", "ray", "--workers", str(workers))
+    first = start_job(url, manifest, out, *options)
+    done = [_killed_when_done(store, items // 3, first, first.pid)]
+    first.wait()
+    last = start_job(url, manifest, out, *options)
+    done.append(_killed_when_done(store, items // 2, last, servers[-1].pid))
+    return _counted(store, manifest, 2, 1, done, last.wait())
+
+
+def _killed_when_done(store: RecordStore, enough: int, job: subprocess.Popen[bytes], victim: int) -> int:
+    """Kills a process once so many items are done; how many are."""
+    while (done := sum(1 for _ in store.items)) < enough:
+        if job.poll() is not None:
+            raise RuntimeError(f"the job ended with {job.returncode} after {done} of {enough} items")
+        time.sleep(LOOK_EVERY_S)
+    os.kill(victim, signal.SIGKILL)
+    return done
 
 
 def write_manifest(path: Path, files: Sequence[Path], twice: int = 0) -> Path:

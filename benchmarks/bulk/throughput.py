@@ -27,7 +27,7 @@ def against_ensemble(server: Server, folder: Path, recordings: int, minutes: flo
 
     In turns, so that both see the same machine; the median over turns, and their ratio.
     """
-    files = _recordings(folder / "archive", recordings, minutes)
+    files = recordings_of(folder / "archive", recordings, minutes)
     windows = [
         window.wav()
         for file in files
@@ -90,7 +90,7 @@ def short_items(server: Server, folder: Path, count: int) -> dict[str, Any]:
     }
 
 
-def _recordings(folder: Path, count: int, minutes: float) -> list[Path]:
+def recordings_of(folder: Path, count: int, minutes: float) -> list[Path]:
     """The sample's sound over and over, each recording from another place on."""
     folder.mkdir(parents=True, exist_ok=True)
     sound = np.concatenate([window.samples for window in Episode(EPISODE.read_bytes(), LIMITS).windows(30.0)])

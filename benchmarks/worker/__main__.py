@@ -56,7 +56,7 @@ def main() -> None:
     result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
     console = Console(highlight=False)
-    report: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    report = result_file.read(asked.out)
     with (
         Server(Settings.load(grpc_port=0, metrics_port=0), log="short") as server,
         tempfile.TemporaryDirectory() as folder,

@@ -48,8 +48,12 @@ class Retry:
     first_wait_s: float = 0.2
     longest_wait_s: float = 5.0
 
-    def service_config(self) -> str:
-        """https://github.com/grpc/grpc/blob/master/doc/service_config.md"""
+    def service_config(self, is_health_watched: bool = False) -> str:
+        """https://github.com/grpc/grpc/blob/master/doc/service_config.md
+
+        is_health_watched : calls go to no server that says of itself that it cannot answer
+            (https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md)
+        """
         method: dict[str, Any] = {"name": [{"service": SERVICE}], "waitForReady": False}
         if self.attempts > 1:
             method["retryPolicy"] = {
@@ -59,7 +63,10 @@ class Retry:
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
             }
-        return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]})
+        config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+        if is_health_watched:
+            config["healthCheckConfig"] = {"serviceName": SERVICE}
+        return json.dumps(config)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ class Connection:
     @property
     def options(self) -> list[tuple[str, Any]]:
         options: list[tuple[str, Any]] = [
-            ("grpc.service_config", self.retry.service_config()),
+            # one server says more of what it lacks when it is asked
+            ("grpc.service_config", self.retry.service_config(is_health_watched=len(self.urls) > 1)),
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.keepalive_time_ms", _KEEPALIVE_S * 1000),

@@ -100,6 +100,8 @@ def from_status(code: grpc.StatusCode, details: str, url: str, source: str = "")
 
 def _is_answer(details: str) -> bool:
     """Whether a server said this: what gRPC says of a connection that fails always names the channel or the socket."""
+    if "backend unhealthy" in details:  # several are there, and each says of itself that it cannot answer
+        return True
     return not any(word in details.lower() for word in ("connect", "socket", "resolution", "goaway", "stream removed"))
 
 

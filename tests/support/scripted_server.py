@@ -16,7 +16,9 @@ from collections import Counter
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from aircheck_client.connection import SERVICE
 from aircheck_client.schema import Context
 from aircheck_client.v1 import aircheck_pb2 as v1
 from aircheck_client.v1 import aircheck_pb2_grpc
@@ -51,6 +53,14 @@ class ScriptedServer(aircheck_pb2_grpc.AircheckServicer):
         self.port = self._run(self._start())
         return self
 
+    def is_well(self, is_well: bool) -> None:
+        """What it says of itself."""
+        self._run(self._set_well(is_well))
+
+    async def _set_well(self, is_well: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if is_well else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(SERVICE, status)
+
     def stop(self) -> None:
         self._run(self._server.stop(0))
 
@@ -68,6 +78,9 @@ class ScriptedServer(aircheck_pb2_grpc.AircheckServicer):
 
     async def _start(self) -> int:
         self._server = grpc.aio.server()
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        await self._set_well(True)
         aircheck_pb2_grpc.add_AircheckServicer_to_server(self, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()

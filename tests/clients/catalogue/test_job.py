@@ -180,6 +180,25 @@ def test_limit_shard_and_what_is_left(scripted, store, item):
     assert len(list(store.items)) == 30
 
 
+def test_of_several_servers_the_one_that_says_it_is_unwell_gets_nothing_until_it_is_well(store, item):
+    items = [item(f"item {number}", f"ok {number}") for number in range(40)]
+    with ScriptedServer() as well, ScriptedServer() as sick:
+
+        class Both:
+            url = f"{well.url},{sick.url}"
+
+        sick.is_well(False)
+        tally = run(Both, store, items[:20])
+        assert (tally.heard, tally.retries) == (20, 0)
+        assert (sum(well.heard.values()), sum(sick.heard.values())) == (20, 0)
+        well.is_well(False)
+        with pytest.raises(JobError, match="cannot answer at present"):
+            run(Both, store, items, options(patience_s=0.2))
+        sick.is_well(True)
+        assert run(Both, store, items).heard == 20
+        assert sum(sick.heard.values()) > 0
+
+
 def test_what_is_left_under_a_limit_is_what_a_run_would_begin(scripted, store, item):
     bad, broken = BadItem("m.jsonl:3", "no uri"), SourceError("broke off")
     items = [*(item(f"item {number}", f"ok {number}") for number in range(6)), bad, item("last", "ok last")]
