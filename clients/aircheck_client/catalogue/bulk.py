@@ -179,6 +179,11 @@ def collect_tables(url: str, with_vtt: bool) -> ExitCode:
         return ExitCode.ERROR
     for name, rows in made.rows.items():
         write(f"{rows:10} rows  {made.url}/{name}\n")
+    if made.undeclared or made.overdeclared:
+        write(
+            f"itunes:explicit and what was found differ: {made.undeclared} items are explicit and say that they are "
+            f"not, {made.overdeclared} say that they are and nothing was found\n"
+        )
     if made.lost:
         told.error(f"{made.lost} items have no record that can be read; run aircheck bulk again")
     return ExitCode.CLEAN

@@ -49,11 +49,18 @@ _SCHEMAS = {
 
 @dataclass(frozen=True)
 class Collected:
-    """How many rows each table has, and where they are; `lost`: items whose record is not there."""
+    """How many rows each table has, and where they are.
+
+    lost : items whose record is not there
+    undeclared : items that were found explicit, while their publisher says that they are not
+    overdeclared : the opposite
+    """
 
     url: str
     rows: dict[str, int]
     lost: int
+    undeclared: int
+    overdeclared: int
 
 
 def collect(store: RecordStore, with_vtt: bool = False) -> Collected:
@@ -64,7 +71,7 @@ def collect(store: RecordStore, with_vtt: bool = False) -> Collected:
     store.remove_folder("tables")
     tables = {name: _Table(store, name) for name in TABLES}
     seen: set[RecordKey] = set()
-    lost = 0
+    lost = undeclared = overdeclared = 0
     for entry in store.items:
         record = store.get(entry.key)
         if record is None:
@@ -72,7 +79,10 @@ def collect(store: RecordStore, with_vtt: bool = False) -> Collected:
             continue
         context = entry.item.context
         partition = (context.content_type, context.market)
-        tables["verdicts"].add(partition, [_verdict_row(entry, record)])
+        row = _verdict_row(entry, record)
+        tables["verdicts"].add(partition, [row])
+        undeclared += row["declared_explicit"] is False and row["found_explicit"]
+        overdeclared += row["declared_explicit"] is True and not row["found_explicit"]
         if record.key in seen:
             continue
         seen.add(record.key)
@@ -85,7 +95,8 @@ def collect(store: RecordStore, with_vtt: bool = False) -> Collected:
             tables["scores"].add(partition, (shared | {"name": key, "score": scores[key]} for key in sorted(scores)))
         if with_vtt:
             store.write_text(f"tables/vtt/{name}.vtt", webvtt(record.verdict, entry.item.uri))
-    return Collected(f"{store.url.rstrip('/')}/tables", {name: table.close() for name, table in tables.items()}, lost)
+    rows = {name: table.close() for name, table in tables.items()}
+    return Collected(f"{store.url.rstrip('/')}/tables", rows, lost, undeclared, overdeclared)
 
 
 def record_name(key: RecordKey) -> str:

@@ -53,7 +53,8 @@ def test_what_a_publisher_declares_stands_beside_what_was_found(tmp_path):
     store.put(record)
     item = Item(id="one", uri="a", published=Published(title="Pilot", explicit=True, transcripts=("https://x/t.vtt",)))
     store.put_item(ItemEntry(item=item, key=record.key, done_at=now()))
-    collect(store)
+    made = collect(store)
+    assert (made.undeclared, made.overdeclared) == (0, 1)
     (row,) = table(store, "verdicts").to_dicts()
     assert (row["title"], row["declared_explicit"], row["found_explicit"], row["transcripts"]) == (
         "Pilot",
@@ -61,6 +62,18 @@ def test_what_a_publisher_declares_stands_beside_what_was_found(tmp_path):
         False,
         1,
     )
+
+
+def test_what_says_that_it_is_not_explicit_and_is_is_counted(tmp_path):
+    store = RecordStore(tmp_path)
+    fill(store, 40)
+    for entry in list(store.items):
+        published = Published(explicit=False)
+        store.put_item(entry.model_copy(update={"item": entry.item.model_copy(update={"published": published})}))
+    made = collect(store)
+    explicit = table(store, "verdicts")["found_explicit"].sum()
+    assert 0 < made.undeclared == explicit
+    assert made.overdeclared == 0
 
 
 def test_transcripts_are_written_as_webvtt_where_asked(store):
