@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from aircheck.cores import usable_cores
 from aircheck.doctor.result import Result, fault, note, ok
 from aircheck.inference.device import cpu_has_fast_bf16
 from aircheck.inference.whisper.scheduling.memory import available_bytes
@@ -26,24 +27,24 @@ LEAST_SHARED_BYTES, ENOUGH_SHARED_BYTES = 128 * 2**20, 2**30
 ENOUGH_OPEN_FILES = 4096
 _GIB = 2**30
 _DRIVER = Path("/proc/driver/nvidia/version")
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _ANSWER_S = 3.0
 
 
-def cpu(settings: Settings, quota: Path = _CPU_QUOTA) -> Result:
+def cpu(settings: Settings) -> Result:
     """The CPU's vector units, and the precision that follows from them."""
-    cores = len(os.sched_getaffinity(0))
+    cores, seen = usable_cores(), len(os.sched_getaffinity(0))
     level = torch.backends.cpu.get_cpu_capability()
     bf16 = "AMX" if torch.cpu._is_amx_tile_supported() else "AVX512-BF16" if cpu_has_fast_bf16() else ""
     computes_in = settings.whisper_dtype if settings.whisper_dtype != "auto" else "bf16" if bf16 else "fp32"
-    found = f"{cores} cores, {' and '.join(filter(None, [level, bf16]))}; Whisper computes in {computes_in}"
+    allowed = f"{cores} cores" + (f" of {seen}" if cores < seen else "")
+    found = f"{allowed}, {' and '.join(filter(None, [level, bf16]))}; Whisper computes in {computes_in}"
     if platform.machine() == "x86_64" and level in ("DEFAULT", "NO AVX"):
         return fault(
             "cpu", found, "run on a CPU with AVX2 (any since 2015): without, a window takes many times as long"
         )
-    if (allowed := _allowed_cores(quota)) is not None and allowed < cores and not settings.cpu_threads:
-        remedy = f"set AIRCHECK_CPU_THREADS={max(1, int(allowed))}: more threads than that wait for one another"
-        return note("cpu", f"{found}; the control group allows {allowed:g} of them", remedy)
+    if settings.cpu_threads > cores:
+        remedy = f"set AIRCHECK_CPU_THREADS={cores}, or unset it: more threads than that wait for one another"
+        return note("cpu", f"{found}; {settings.cpu_threads} threads", remedy)
     if settings.whisper_dtype == "bf16" and not bf16:
         return note("cpu", found, "unset AIRCHECK_WHISPER_DTYPE: this CPU emulates bfloat16, fp32 is faster")
     return ok("cpu", found)
@@ -141,12 +142,3 @@ def _readyz(settings: Settings) -> str:
         return ""
     states = re.search(r'^aircheck_gateway_state\{state="(\w+)"\} 1\.0$', body, re.MULTILINE)
     return states[1] if states else ""
-
-
-def _allowed_cores(quota: Path) -> float | None:
-    """By the control group's bandwidth limit (https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu)."""
-    try:
-        limit, period = quota.read_text().split()
-        return int(limit) / int(period)
-    except (OSError, ValueError):  # none of version 2, or "max"
-        return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from aircheck.cores import usable_cores
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.episode_language import SURE, Detection, EpisodeLanguage
 from aircheck.policy.compositions import Compositions
@@ -18,7 +18,7 @@ from aircheck.policy.packs import CoverageRules
 from aircheck_client.schema import Verdict, clock
 from preprocessing.errors import CorruptAudioError
 
-FIRST_PARALLEL = 1 + len(os.sched_getaffinity(0))
+FIRST_PARALLEL = 1 + usable_cores()
 """Windows in flight until the first is answered: more would share the cores with it, and it would come later. One for
 each core, and one that is decoded when the first core is free."""
 FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's

@@ -15,6 +15,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from aircheck.cores import usable_cores
 from aircheck.gateway import log
 from aircheck.gateway.access import Access
 from aircheck.gateway.calls import Calls
@@ -182,7 +183,7 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> int:
 
 def _windows_in_flight() -> int:
     """Enough that no core or slot is idle while a window travels; what waits beyond that can still be put in order."""
-    return 4 + 2 * len(os.sched_getaffinity(0))
+    return 4 + 2 * usable_cores()
 
 
 def _reachable(host: str) -> str:

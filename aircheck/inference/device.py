@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import torch
+
+from aircheck.cores import usable_cores
 
 
 def select_device(setting: str, instance: Mapping[str, str]) -> torch.device:
@@ -53,7 +54,7 @@ def cpu_threads(setting: int) -> int:
     """CPU threads for Whisper, or for a model that has the machine to itself: the setting, or for 0 one per core that
     this process may run on.
     """
-    return setting or len(os.sched_getaffinity(0))
+    return setting or usable_cores()
 
 
 def side_threads(setting: int, device: torch.device) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from aircheck.cores import usable_cores
 from aircheck.policy.packs import PolicyPack, load_pack
 from aircheck.rescore.deciding import Decider, Deciders, Work
 from aircheck.rescore.selection import CONTEXT, WINDOW, beside, contexts_of, levels, reaching, unchecked
@@ -63,7 +63,7 @@ def rescore(tables: Mapping[str, pl.LazyFrame], pack_file: Path, processes: int 
     """
     pack = load_pack(pack_file)
     items = tables["verdicts"]
-    count = processes or len(os.sched_getaffinity(0))
+    count = processes or usable_cores()
     is_few = items.select(pl.len()).collect().item() <= FEW
     with ExitStack() as stack:
         others = stack.enter_context(Deciders(pack_file, count)) if count > 1 and not is_few else None

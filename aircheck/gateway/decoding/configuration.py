@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
+from aircheck.cores import usable_cores
 from aircheck.gateway.decoding.pool import DecoderPool
 from aircheck.gateway.decoding.sandbox import SandboxLimits
 from aircheck.gateway.decoding.spool import SpoolQuota
@@ -28,5 +28,5 @@ def decoder_pool(settings: Settings) -> DecoderPool:
         cpu_base_s=settings.decoder_cpu_s,
         stall_s=settings.decoder_stall_s,
     )
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return DecoderPool(limits, settings.max_parallel_episodes + _FOR_CLIPS_PER_CORE * cores)
