@@ -1,4 +1,5 @@
 # aircheck: `make demo` sees it work, `make test` proves it. `make help` lists the rest.
+# With another Python, beside the first: make test VENV=.venv-3.12 PYTHON=python3.12
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin

@@ -12,8 +12,8 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def usable_cores(quota: Path = _QUOTA) -> int:
     """Cores that it may run on, within the control group's bandwidth limit; at least one.
 
-    A container's CPU limit hides no core, it stops the process for a part of the time: threads on all of them would wait
-    for one another (https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu).
+    A container's CPU limit hides no core, it stops the process for a part of the time: threads on all of them would
+    wait for one another (https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu).
     """
     cores = len(os.sched_getaffinity(0))
     try:

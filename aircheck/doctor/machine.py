@@ -39,9 +39,7 @@ def cpu(settings: Settings) -> Result:
     allowed = f"{cores} cores" + (f" of {seen}" if cores < seen else "")
     found = f"{allowed}, {' and '.join(filter(None, [level, bf16]))}; Whisper computes in {computes_in}"
     if platform.machine() == "x86_64" and level in ("DEFAULT", "NO AVX"):
-        return fault(
-            "cpu", found, "run on a CPU with AVX2 (any since 2015): without, a window takes many times as long"
-        )
+        return fault("cpu", found, "run on a CPU with AVX2; torch computes here without vector units")
     if settings.cpu_threads > cores:
         remedy = f"set AIRCHECK_CPU_THREADS={cores}, or unset it: more threads than that wait for one another"
         return note("cpu", f"{found}; {settings.cpu_threads} threads", remedy)
