@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -112,3 +113,13 @@ def test_every_command_of_both_wheels_is_there(installed: Installed) -> None:
         "token",
     ):
         assert f" {command} " in told
+
+
+def test_nothing_that_is_installed_imports_what_is_not(installed: Installed) -> None:
+    for folder in ("aircheck", "aircheck_client", "preprocessing"):
+        for path in (installed.packages / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+                roots = {name.partition(".")[0] for name in names}
+                assert not roots & {"benchmarks", "release", "support", "tests", "training"}, path
