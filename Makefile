@@ -77,5 +77,5 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml clients/pyproject.toml constrai
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the test tools"
-	@$(PIP_INSTALL) --editable 'clients[bulk,ray,worker]' --editable '.[dev,bench]'
+	@$(PIP_INSTALL) --editable 'clients[bulk,ray,worker]' --editable '.[dev,load]'
 	@touch $@

@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from aircheck.capacity.processes import cpu_seconds, resident_mib
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
 from benchmarks import hardware
 from benchmarks.clips import sample_clips
-from benchmarks.processes import cpu_seconds, resident_mib
 
 MODELS = ("audio_decode", "whisper", "text_safety", "acoustic_safety", "policy")
 WARM_UP_CLIPS = 16
@@ -50,11 +50,11 @@ def main() -> None:
         with AircheckClient(server.url, timeout_s=120, retry=Retry(attempts=1)) as client:
             for clip in track(clips[:WARM_UP_CLIPS], "warming up", console=console):
                 client.scan_clip(clip)
-            before, cpu_before = counts(server), cpu_seconds(server)
+            before, cpu_before = counts(server), cpu_seconds(server.pid)
             console.print(f"measuring for {seconds:g} s with {in_flight} clips in flight")
             checked_s, count, took_s = _load(client, clips, seconds, in_flight)
-            after, cpu_after = counts(server), cpu_seconds(server)
-        memory = resident_mib(server)
+            after, cpu_after = counts(server), cpu_seconds(server.pid)
+        memory = resident_mib(server.pid)
     report = {
         "conditions": _conditions(server.settings, options.recording, seconds, in_flight),
         "ready_s": round(ready_s, 2),

@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck.capacity.processes import cpu_seconds
 from aircheck.evaluation.transcribe import LIMITS
 from aircheck.inference.device import cpu_threads, select_device
 from aircheck.inference.whisper.decoding.options import DecodingOptions
@@ -34,7 +35,6 @@ from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
 from benchmarks import ensemble, hardware, result_file
 from benchmarks.baselines.windows import log_mels_of
-from benchmarks.processes import cpu_seconds
 from benchmarks.throughput import PACKAGES
 from preprocessing.windows import Episode
 from preprocessing.windows import Window as Clip
@@ -116,11 +116,11 @@ def served_windows_per_s(settings: Settings, clips: list[Clip], in_flight: int) 
         ThreadPoolExecutor(in_flight) as pool,
     ):
         list(pool.map(client.scan_clip, encoded[:_WARM_UP_WINDOWS]))
-        cpu_before, counts_before = cpu_seconds(server), ensemble.counts(server)
+        cpu_before, counts_before = cpu_seconds(server.pid), ensemble.counts(server)
         started = time.monotonic()
         list(pool.map(client.scan_clip, encoded))
         took_s = time.monotonic() - started
-        cpu_after, counts_after = cpu_seconds(server), ensemble.counts(server)
+        cpu_after, counts_after = cpu_seconds(server.pid), ensemble.counts(server)
     cpu = {name: cpu_after[name] - cpu_before.get(name, 0.0) for name in cpu_after}
     return {
         "windows_per_s": len(clips) / took_s,

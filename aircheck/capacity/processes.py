@@ -7,28 +7,26 @@ from pathlib import Path
 
 import psutil
 
-from aircheck.server import Server
-
 CLIENT = "client"
 
 
-def cpu_seconds(server: Server) -> dict[str, float]:
+def cpu_seconds(gateway_pid: int) -> dict[str, float]:
     """CPU time so far, in seconds, by the name of the model; and of gateway, decoders, `tritonserver` and client."""
 
     def spent(process: psutil.Process) -> float:
         times = process.cpu_times()
         return float(times.user + times.system)
 
-    return _of_each(server, spent) | {CLIENT: spent(psutil.Process())}
+    return _of_each(gateway_pid, spent) | {CLIENT: spent(psutil.Process())}
 
 
-def resident_mib(server: Server) -> dict[str, float]:
+def resident_mib(gateway_pid: int) -> dict[str, float]:
     """Resident memory in MiB by the same names, without the client; pages shared are counted in each."""
-    return _of_each(server, lambda process: process.memory_info().rss / 2**20)
+    return _of_each(gateway_pid, lambda process: process.memory_info().rss / 2**20)
 
 
-def _of_each(server: Server, figure: Callable[[psutil.Process], float]) -> dict[str, float]:
-    gateway = psutil.Process(server.pid)
+def _of_each(gateway_pid: int, figure: Callable[[psutil.Process], float]) -> dict[str, float]:
+    gateway = psutil.Process(gateway_pid)
     found = {"gateway": figure(gateway)}
     for child in gateway.children(recursive=True):
         try:

@@ -1,0 +1,15 @@
+"""What a machine carries, and how many are needed: `aircheck capacity`.
+
+| module | subject |
+|---|---|
+| `objective` | what must hold for a load to count as carried |
+| `running` | one load by Locust, with the server's metrics and the machine's use beside it |
+| `independent` | the same load by a second client, plain asyncio |
+| `steps` | the figures of a load |
+| `search` | closed loop, then the walk to the knee, repeated until it is stable |
+| `queueing` | a seeded simulation of one or many servers |
+| `fleet_check` | that simulation against two servers |
+| `planning` | hours a month to machines and money |
+| `profile` | all that was measured, as JSON |
+| `plots`, `report` | the page |
+"""

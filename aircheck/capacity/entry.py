@@ -1,0 +1,118 @@
+"""From the command's options to a profile and a page."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aircheck import hardware
+from aircheck.capacity.errors import CapacityError
+from aircheck.capacity.fleet_check import check_fleet
+from aircheck.capacity.measure import Effort, Measurement
+from aircheck.capacity.objective import Objective
+from aircheck.capacity.report import page, summary
+from aircheck.capacity.running import Target
+from aircheck.load.workload import Workload
+from aircheck.server import Server
+from aircheck.settings import Settings
+from aircheck_client import AircheckClient
+
+PROFILE, REPORT = "capacity.json", "capacity.html"
+_PACKAGES = ("aircheck", "grpcio", "locust", "nvidia-pytriton", "torch")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `aircheck capacity` that concern a measurement."""
+
+    url: str
+    metrics_url: str
+    objective: str
+    gate: bool
+    out: Path
+    audio: str
+    lengths: str
+    step_s: float
+    max_passes: int
+    users: str
+    fleet_check: bool
+    allow_host: str
+
+
+def measure(asked: Asked) -> bool:
+    """Measures and writes; False where a gate does not hold.
+
+    Raises CapacityError, LoadError, StartError, AircheckError.
+    """
+    console = Console(stderr=True, highlight=False)
+    objective = Objective.parse(asked.objective)
+    if asked.gate != (objective.at is not None):
+        raise CapacityError("--gate asks at a load, and only a gate does: --objective 'p95<8s at 15' --gate")
+    base = Workload.of({"audio": asked.audio, "lengths": asked.lengths, "allow_host": asked.allow_host})
+    effort = Effort(asked.step_s, asked.max_passes, users=_users(asked.users))
+    with _target(asked, console) as target:
+        base.check_host(target.url)
+        measurement = Measurement(target, base, objective, effort, lambda line: console.print(f"  {line}"))
+        console.print(f"warming {target.url}")
+        measurement.warm()
+        if objective.at is not None:
+            return _gate(measurement, objective.at, objective, console)
+        profile = measurement.profile(_conditions(target, asked))
+    if asked.fleet_check:
+        console.print("two servers, each on half of the cores")
+        tell = lambda line: console.print(f"  {line}")  # noqa: E731
+        checked = check_fleet(base, objective, effort, tell)
+        profile = profile.model_copy(update={"checked": (*profile.checked, *checked)})
+    profile.write(asked.out / PROFILE)
+    (asked.out / REPORT).write_text(page(profile), encoding="utf-8")
+    print(summary(profile))
+    print(f"report: {asked.out / REPORT}; plans: aircheck capacity --plan 2000000h/month --price 2.49")
+    return True
+
+
+def _gate(measurement: Measurement, load: float, objective: Objective, console: Console) -> bool:
+    held, steps = measurement.holds(load)
+    faults = [step.missed for step in steps if not step.is_kept]
+    print(f"{objective}: {'held' if held else 'NOT held'}" + (f" ({'; '.join(faults)})" if faults else ""))
+    return held
+
+
+@contextlib.contextmanager
+def _target(asked: Asked, console: Console) -> Iterator[Target]:
+    if asked.url:
+        yield Target(asked.url, asked.metrics_url, None, asked.allow_host)
+        return
+    console.print("starting a server on free ports of 127.0.0.1")
+    with Server(Settings.load(grpc_port=0, metrics_port=0)) as server:
+        yield Target(server.url, server.metrics_url, server.pid)
+
+
+def _conditions(target: Target, asked: Asked) -> dict[str, Any]:
+    with AircheckClient(target.url, timeout_s=60) as client:
+        info = client.info()
+    models = ", ".join(f"{model.role} {model.name} {model.version}" for model in info.models)
+    return {
+        "command": shlex.join(["aircheck", *sys.argv[1:]]),
+        **hardware.facts(_PACKAGES),
+        "server": info.server_version,
+        "models": models,
+        "audio": Path(asked.audio).name or "the sample episode",
+        "step_s": asked.step_s,
+    }
+
+
+def _users(text: str) -> tuple[int, ...]:
+    try:
+        users = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        users = ()
+    if not users or users[0] < 1 or users[-1] > 1000:
+        raise CapacityError(f"users {text!r}: wants numbers from 1 to 1000, as 1,2,4,8,16")
+    return users

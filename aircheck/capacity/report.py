@@ -1,0 +1,121 @@
+"""The page of a measurement: what was found, plots, every step, and how it was measured."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from aircheck.capacity import plots
+from aircheck.capacity.planning import Backlog, Plan
+from aircheck.capacity.profile import Profile
+from aircheck.capacity.steps import Step
+
+METHOD = (
+    "Loads are in audio seconds a second, which is audio hours a machine hour. Open loop: arrivals are Poisson, given "
+    "their number, and do not wait for answers; latency counts from the intended start, so a client that falls behind "
+    "hides nothing; late starts are counted. Closed loop: each user calls again when it was answered. Achieved and "
+    "goodput are what was answered, and answered in time, over the time to the end of the step or to the last answer, "
+    "whichever is later. A pass walks upwards until a step misses the objective, then halves between the last kept "
+    "and the first missed load; passes are repeated with other seeds until two in turn agree within 10 %. Batches and "
+    "queue times are Triton's, means over the step; the engine of whisper batches by itself, beyond what Triton sees. "
+    "CPU use is the whole machine's, with the load generator on it."
+)
+
+
+def page(profile: Profile, plans: Sequence[Plan] = (), backlogs: Sequence[Backlog] = ()) -> str:
+    """HTML, complete in itself."""
+    parts = [f"<h1>Capacity: {html.escape(summary(profile))}</h1>"]
+    facts = [f"<li>{html.escape(f'{name}: {value}')}</li>" for name, value in profile.conditions.items()]
+    parts.append(f"<ul>{''.join(facts)}</ul>")
+    parts.append(plots.svg(plots.overview(profile)))
+    for title, table in _tables(profile, plans, backlogs):
+        parts.append(f"<h2>{html.escape(title)}</h2>{table.to_html(index=False, border=0)}")
+    parts.append(f"<h2>How it was measured</h2><p>{METHOD}</p>")
+    return _PAGE.format(body="\n".join(parts))
+
+
+def summary(profile: Profile) -> str:
+    """One sentence."""
+    knee = profile.knee
+    stable = "" if knee.is_stable else ", NOT stable within 10 %"
+    return (
+        f"{knee.load:.1f} audio hours a machine hour with {profile.objective} ({len(knee.passes)} passes{stable}); "
+        f"{knee.saturated:.1f} at most; {knee.stage} makes the knee"
+    )
+
+
+def _tables(profile: Profile, plans: Sequence[Plan], backlogs: Sequence[Backlog]) -> Iterator[tuple[str, pd.DataFrame]]:
+    knee = profile.knee
+    rows = [
+        ("knee, audio seconds a second", f"{knee.load:.2f}"),
+        ("of each pass", ", ".join(f"{load:.2f}" for load in knee.passes)),
+        ("the last two agree within 10 %", "yes" if knee.is_stable else "no"),
+        ("closed loop, at most", f"{knee.saturated:.2f}"),
+        ("what makes it", f"{knee.stage}: {knee.stage_why}"),
+        ("30 s windows a second at the knee", f"{knee.load / 30:.2f}"),
+    ]
+    yield "The knee", pd.DataFrame(rows, columns=["", "value"])
+    for made in plans:
+        yield f"Plan: {made.demand}", _facts(made.model_dump(exclude={"demand", "objective"}))
+    for made_backlog in backlogs:
+        yield f"Backlog: {made_backlog.backlog}", _facts(made_backlog.model_dump(exclude={"backlog"}))
+    yield "Open loop", _steps(profile.open)
+    yield "Closed loop", _steps(profile.closed)
+    stages = [
+        {"offered": step.offered, "model": name, **stage.model_dump()}
+        for step in sorted(profile.open, key=lambda step: step.offered)
+        for name, stage in step.stages.items()
+    ]
+    if stages:
+        yield "Each model", pd.DataFrame(stages)
+    if profile.agreement:
+        rows_of = [
+            (one.load, one.figure, one.locust, one.independent, f"{one.ratio:.2f}", "yes" if one.agrees else "NO")
+            for one in profile.agreement
+        ]
+        columns = ["load", "figure", "Locust", "asyncio", "ratio", "within 10 %"]
+        yield "A second, independent client at the same load", pd.DataFrame(rows_of, columns=columns)
+    if profile.checked:
+        yield "The simulation against measured servers", pd.DataFrame([one.model_dump() for one in profile.checked])
+
+
+def _steps(steps: Sequence[Step]) -> pd.DataFrame:
+    rows = [
+        {
+            "users" if step.loop == "closed" else "offered": step.users if step.loop == "closed" else step.offered,
+            "achieved": step.achieved,
+            "goodput": step.goodput,
+            "calls": step.calls,
+            **step.latencies,
+            "refused": step.refused,
+            "errors": ", ".join(f"{count} {kind}" for kind, count in step.errors.items()) or "none",
+            "late": step.late_starts,
+            "growth": f"{step.growth:.2f}",
+            "turn ms": step.turn_ms,
+            "CPU": step.cpu_use,
+            "GPU": step.gpu_use,
+            "objective": "kept" if step.is_kept else step.missed,
+        }
+        for step in sorted(steps, key=lambda step: (step.users, step.offered))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _facts(values: dict[str, object]) -> pd.DataFrame:
+    rows = [(name.replace("_", " "), "–" if value is None else value) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=["", "value"])
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>aircheck capacity</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+h1 {{ font-size: 1.3rem }}
+table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
+td, th {{ padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
+svg {{ max-width: 100%; height: auto }}
+</style></head><body>
+{body}
+</body></html>
+"""
