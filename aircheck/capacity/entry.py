@@ -13,18 +13,23 @@ from typing import Any
 from rich.console import Console
 
 from aircheck import hardware
+from aircheck.capacity import plots
 from aircheck.capacity.errors import CapacityError
 from aircheck.capacity.fleet_check import check_fleet
-from aircheck.capacity.measure import Effort, Measurement
+from aircheck.capacity.measure import Effort, Measurement, Tell
 from aircheck.capacity.objective import Objective
-from aircheck.capacity.report import page, summary
+from aircheck.capacity.planning import Assumptions, backlog, plan
+from aircheck.capacity.profile import Profile
+from aircheck.capacity.report import markdown, page, renew_markdown, summary
 from aircheck.capacity.running import Target
 from aircheck.load.workload import Workload
 from aircheck.server import Server
 from aircheck.settings import Settings
 from aircheck_client import AircheckClient
 
-PROFILE, REPORT = "capacity.json", "capacity.html"
+PROFILE, REPORT, PLOT = "capacity.json", "capacity.html", "capacity.svg"
+DEMANDS = ("1000h/day", "10000h/day", "2000000h/month")
+BACKLOGS = ("100000h in 30d",)
 _PACKAGES = ("aircheck", "grpcio", "locust", "nvidia-pytriton", "torch")
 
 
@@ -37,6 +42,7 @@ class Asked:
     objective: str
     gate: bool
     out: Path
+    markdown: Path | None
     audio: str
     lengths: str
     step_s: float
@@ -44,6 +50,7 @@ class Asked:
     users: str
     fleet_check: bool
     allow_host: str
+    assumptions: Assumptions
 
 
 def measure(asked: Asked) -> bool:
@@ -59,7 +66,7 @@ def measure(asked: Asked) -> bool:
     effort = Effort(asked.step_s, asked.max_passes, users=_users(asked.users))
     with _target(asked, console) as target:
         base.check_host(target.url)
-        measurement = Measurement(target, base, objective, effort, lambda line: console.print(f"  {line}"))
+        measurement = Measurement(target, base, objective, effort, _told(console))
         console.print(f"warming {target.url}")
         measurement.warm()
         if objective.at is not None:
@@ -67,14 +74,24 @@ def measure(asked: Asked) -> bool:
         profile = measurement.profile(_conditions(target, asked))
     if asked.fleet_check:
         console.print("two servers, each on half of the cores")
-        tell = lambda line: console.print(f"  {line}")  # noqa: E731
-        checked = check_fleet(base, objective, effort, tell)
+        checked = check_fleet(base, objective, effort, _told(console))
         profile = profile.model_copy(update={"checked": (*profile.checked, *checked)})
-    profile.write(asked.out / PROFILE)
-    (asked.out / REPORT).write_text(page(profile), encoding="utf-8")
+    write(profile, asked.assumptions, asked.out, asked.markdown)
     print(summary(profile))
     print(f"report: {asked.out / REPORT}; plans: aircheck capacity --plan 2000000h/month --price 2.49")
     return True
+
+
+def write(profile: Profile, assumptions: Assumptions, out: Path, markdown_file: Path | None) -> None:
+    """Profile, page with a few plans, plot. Raises CapacityError."""
+    profile.write(out / PROFILE)
+    has_knee = profile.knee.load > 0
+    plans = [plan(profile, demand, assumptions) for demand in DEMANDS if has_knee]
+    backlogs = [backlog(profile, text, assumptions) for text in BACKLOGS if has_knee]
+    (out / REPORT).write_text(page(profile, plans, backlogs), encoding="utf-8")
+    plots.overview(profile).savefig(out / PLOT, metadata={"Date": None})
+    if markdown_file is not None:
+        renew_markdown(markdown_file, markdown(profile, plans))
 
 
 def _gate(measurement: Measurement, load: float, objective: Objective, console: Console) -> bool:
@@ -106,6 +123,10 @@ def _conditions(target: Target, asked: Asked) -> dict[str, Any]:
         "audio": Path(asked.audio).name or "the sample episode",
         "step_s": asked.step_s,
     }
+
+
+def _told(console: Console) -> Tell:
+    return lambda line: console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def _users(text: str) -> tuple[int, ...]:

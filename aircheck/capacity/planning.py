@@ -56,6 +56,7 @@ class Plan(BaseModel):
     audio_hours_per_machine_hour: float
     machines: int
     mean_machines: float
+    machine_hours_per_1000_hours: float
     cost_per_month: float | None
     cost_per_1000_hours: float | None
     cost_per_1000_hours_scaled: float | None
@@ -63,6 +64,12 @@ class Plan(BaseModel):
     simulated_lost_s: float
     simulated_burst_s: float
     objective: Objective
+    assumptions: Assumptions
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the simulated fleet misses the objective at the peak, replicas lost."""
+        return self.simulated_lost_s > self.objective.latency_s
 
 
 class Backlog(BaseModel):
@@ -75,8 +82,10 @@ class Backlog(BaseModel):
     days: float
     audio_hours_per_machine_hour: float
     machines: int
+    machine_hours_per_1000_hours: float
     cost: float | None
     cost_per_1000_hours: float | None
+    assumptions: Assumptions
 
 
 def plan(profile: Profile, demand: str, assumptions: Assumptions) -> Plan:
@@ -97,6 +106,7 @@ def plan(profile: Profile, demand: str, assumptions: Assumptions) -> Plan:
         audio_hours_per_machine_hour=round(carried, 3),
         machines=machines,
         mean_machines=round(mean_machines, 1),
+        machine_hours_per_1000_hours=round(1000 * machines / mean, 2),
         cost_per_month=_cost(machines * HOURS["month"], assumptions),
         cost_per_1000_hours=_cost(1000 * machines / mean, assumptions),
         cost_per_1000_hours_scaled=_cost(1000 * mean_machines / mean, assumptions),
@@ -104,6 +114,7 @@ def plan(profile: Profile, demand: str, assumptions: Assumptions) -> Plan:
         simulated_lost_s=_simulated_s(profile, peak, working, "steady"),
         simulated_burst_s=_simulated_s(profile, peak, machines, "burst"),
         objective=profile.objective,
+        assumptions=assumptions,
     )
 
 
@@ -123,8 +134,10 @@ def backlog(profile: Profile, text: str, assumptions: Assumptions) -> Backlog:
         days=days,
         audio_hours_per_machine_hour=round(carried, 3),
         machines=machines,
+        machine_hours_per_1000_hours=round(1000 / carried, 2),
         cost=_cost(hours / carried, assumptions),
         cost_per_1000_hours=_cost(1000 / carried, assumptions),
+        assumptions=assumptions,
     )
 
 
@@ -183,8 +196,9 @@ def _number(text: str) -> float:
     return value
 
 
-def told(made: Plan, assumptions: Assumptions) -> str:
+def told(made: Plan) -> str:
     """The plan as text."""
+    assumptions = made.assumptions
     lines = [
         f"{made.demand}: {made.audio_hours_per_hour:,.0f} audio hours an hour, {made.peak_audio_hours_per_hour:,.0f} "
         f"at the peak ({assumptions.peak:g} times the mean)",
@@ -192,8 +206,12 @@ def told(made: Plan, assumptions: Assumptions) -> str:
         f"({assumptions.headroom:.0%} headroom), {assumptions.spare} to spare",
         f"  simulated at the peak: p{made.objective.percentile} {made.simulated_s:.1f} s; with {assumptions.spare} "
         f"lost {made.simulated_lost_s:.1f} s; in a burst of {BURST_TIMES:g} times the peak for {BURST_S:g} s "
-        f"{made.simulated_burst_s:.1f} s (objective {made.objective.latency_s:g} s)",
+        f"{made.simulated_burst_s:.1f} s",
     ]
+    if made.is_missed:
+        lines.append(
+            f"  the simulation MISSES the objective of {made.objective.latency_s:g} s at the peak; give more --headroom"
+        )
     if made.cost_per_month is not None:
         lines.append(
             f"  cost: {made.cost_per_month:,.0f} a month, {made.cost_per_1000_hours:,.2f} for 1,000 audio hours; "
@@ -202,8 +220,9 @@ def told(made: Plan, assumptions: Assumptions) -> str:
     return "\n".join(lines)
 
 
-def told_backlog(made: Backlog, assumptions: Assumptions) -> str:
+def told_backlog(made: Backlog) -> str:
     """The same of a backlog."""
+    assumptions = made.assumptions
     text = (
         f"{made.backlog}: {made.machines:,} machines for {made.days:g} days, each with "
         f"{made.audio_hours_per_machine_hour:.1f} audio hours an hour ({assumptions.headroom:.0%} headroom)"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from aircheck.capacity import plots
-from aircheck.capacity.planning import Backlog, Plan
+from aircheck.capacity.errors import CapacityError
+from aircheck.capacity.planning import BURST_TIMES, Assumptions, Backlog, Plan
 from aircheck.capacity.profile import Profile
 from aircheck.capacity.steps import Step
 
@@ -46,6 +48,46 @@ def summary(profile: Profile) -> str:
     )
 
 
+def markdown(profile: Profile, plans: Sequence[Plan]) -> str:
+    """The open loop's steps and the plans, for a README."""
+    conditions = profile.conditions
+    machine = f"{conditions.get('cores')} cores of {conditions.get('cpu')}, GPU: {conditions.get('gpu') or 'none'}"
+    columns = ["offered", "achieved", "goodput", "p50", "p95", "p99", "CPU", "objective"]
+    steps = _steps(profile.open).reindex(columns=columns)
+    parts = [
+        f"`{conditions.get('command')}`, {machine}, {conditions.get('date')}; clips of {profile.lengths} s of "
+        f"{conditions.get('audio')}; load generator on the same machine.",
+        f"**{summary(profile)}** ({profile.knee.stage_why}).",
+        _markdown_table(steps),
+    ]
+    if profile.agreement:
+        ratios = ", ".join(f"{one.figure.removesuffix(', s')} {one.ratio:.2f}" for one in profile.agreement)
+        parts.append(f"A second, independent client at {profile.agreement[0].load:g}: {ratios} of Locust's.")
+    if plans:
+        parts += [f"Plans ({_assumed(plans[0].assumptions)}):", _markdown_table(_plans(plans).iloc[:, :10])]
+    return "\n\n".join(parts)
+
+
+def renew_markdown(path: Path, text: str) -> None:
+    """Puts it between `<!-- capacity: begin -->` and `<!-- capacity: end -->`. Raises CapacityError."""
+    begin, end = "<!-- capacity: begin -->", "<!-- capacity: end -->"
+    try:
+        whole = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CapacityError(f"{path}: {error.strerror}") from None
+    head, found, rest = whole.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found and found_end):
+        raise CapacityError(f"{path}: has no `{begin}` and `{end}` to write between")
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
+
+
+def _markdown_table(table: pd.DataFrame) -> str:
+    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    rows += [[str(cell) for cell in row] for row in table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def _tables(profile: Profile, plans: Sequence[Plan], backlogs: Sequence[Backlog]) -> Iterator[tuple[str, pd.DataFrame]]:
     knee = profile.knee
     rows = [
@@ -57,10 +99,10 @@ def _tables(profile: Profile, plans: Sequence[Plan], backlogs: Sequence[Backlog]
         ("30 s windows a second at the knee", f"{knee.load / 30:.2f}"),
     ]
     yield "The knee", pd.DataFrame(rows, columns=["", "value"])
-    for made in plans:
-        yield f"Plan: {made.demand}", _facts(made.model_dump(exclude={"demand", "objective"}))
-    for made_backlog in backlogs:
-        yield f"Backlog: {made_backlog.backlog}", _facts(made_backlog.model_dump(exclude={"backlog"}))
+    if plans:
+        yield f"Plans ({_assumed(plans[0].assumptions)})", _plans(plans)
+    if backlogs:
+        yield f"Backlogs ({backlogs[0].assumptions.headroom:.0%} headroom, no spare)", _backlogs(backlogs)
     yield "Open loop", _steps(profile.open)
     yield "Closed loop", _steps(profile.closed)
     stages = [
@@ -93,9 +135,9 @@ def _steps(steps: Sequence[Step]) -> pd.DataFrame:
             "errors": ", ".join(f"{count} {kind}" for kind, count in step.errors.items()) or "none",
             "late": step.late_starts,
             "growth": f"{step.growth:.2f}",
-            "turn ms": step.turn_ms,
-            "CPU": step.cpu_use,
-            "GPU": step.gpu_use,
+            "turn ms": _or_dash(step.turn_ms),
+            "CPU": _or_dash(step.cpu_use),
+            "GPU": _or_dash(step.gpu_use),
             "objective": "kept" if step.is_kept else step.missed,
         }
         for step in sorted(steps, key=lambda step: (step.users, step.offered))
@@ -103,9 +145,56 @@ def _steps(steps: Sequence[Step]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _facts(values: dict[str, object]) -> pd.DataFrame:
-    rows = [(name.replace("_", " "), "–" if value is None else value) for name, value in values.items()]
-    return pd.DataFrame(rows, columns=["", "value"])
+def _plans(plans: Sequence[Plan]) -> pd.DataFrame:
+    rows = [
+        {
+            "demand": made.demand,
+            "audio h an hour": made.audio_hours_per_hour,
+            "at the peak": made.peak_audio_hours_per_hour,
+            "a machine": made.audio_hours_per_machine_hour,
+            "machines": made.machines,
+            f"simulated p{made.objective.percentile}, s": made.simulated_s,
+            f"with {made.assumptions.spare} lost": made.simulated_lost_s,
+            "objective": "missed" if made.is_missed else "kept",
+            f"in a burst of {BURST_TIMES:g}×": made.simulated_burst_s,
+            "machine h for 1,000 h": made.machine_hours_per_1000_hours,
+            "cost a month": _shown(made.cost_per_month),
+            "cost of 1,000 h": _shown(made.cost_per_1000_hours),
+            "if machines follow the load": _shown(made.cost_per_1000_hours_scaled),
+        }
+        for made in plans
+    ]
+    return pd.DataFrame(rows)
+
+
+def _backlogs(backlogs: Sequence[Backlog]) -> pd.DataFrame:
+    rows = [
+        {
+            "backlog": made.backlog,
+            "a machine": made.audio_hours_per_machine_hour,
+            "machines": made.machines,
+            "machine h for 1,000 h": made.machine_hours_per_1000_hours,
+            "cost": _shown(made.cost),
+            "cost of 1,000 h": _shown(made.cost_per_1000_hours),
+        }
+        for made in backlogs
+    ]
+    return pd.DataFrame(rows)
+
+
+def _assumed(assumptions: Assumptions) -> str:
+    return (
+        f"{assumptions.headroom:.0%} headroom, {assumptions.spare} replica to lose, peak {assumptions.peak:g} times "
+        "the mean"
+    )
+
+
+def _or_dash(value: float | None) -> float | str:
+    return "–" if value is None else value
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}"
 
 
 _PAGE = """<!doctype html>

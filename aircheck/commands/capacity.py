@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aircheck.capacity.planning import Assumptions
     from aircheck.capacity.profile import Profile
 
-PROFILE = "capacity.json"
+PROFILE = "capacity.json"  # in --out
 
 
 def capacity(
@@ -31,6 +31,9 @@ def capacity(
     spare: Annotated[int, typer.Option(help="Replicas that may be lost.", min=0, max=100)] = 1,
     profile: Annotated[Path | None, typer.Option(help="Of an earlier run; default: that in --out.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of report and profile.")] = Path("out/capacity"),
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also renew the table between this file's capacity marks.")
+    ] = None,
     audio: Annotated[str, typer.Option(help="A recording, or a folder, to cut clips from; else the sample.")] = "",
     lengths: Annotated[str, typer.Option(help="Of clips in s: 30, uniform:5,30, lognormal:12,0.6, file:F.")] = "30",
     step: Annotated[float, typer.Option(help="Seconds of each load.", min=2, max=3600)] = 60.0,
@@ -72,7 +75,20 @@ def capacity(
         from aircheck.capacity.entry import Asked, measure
 
         asked = Asked(
-            url, metrics_url, objective, gate, out, audio, lengths, step, passes, users, fleet_check, allow_host
+            url,
+            metrics_url,
+            objective,
+            gate,
+            out,
+            markdown,
+            audio,
+            lengths,
+            step,
+            passes,
+            users,
+            fleet_check,
+            allow_host,
+            assumptions,
         )
         held = measure(asked)
     except (CapacityError, LoadError, StartError, SettingsError, AircheckError) as error:
@@ -93,9 +109,9 @@ def _plan(
     catalogues = [planning.backlog(found, text, assumptions) for text in backlogs]
     typer.echo(f"one machine: {summary(found)}\n")
     for made in plans:
-        typer.echo(planning.told(made, assumptions))
+        typer.echo(planning.told(made))
     for catalogue in catalogues:
-        typer.echo(planning.told_backlog(catalogue, assumptions))
+        typer.echo(planning.told_backlog(catalogue))
     out.mkdir(parents=True, exist_ok=True)
     (out / "plan.html").write_text(page(found, plans, catalogues), encoding="utf-8")
     typer.echo(f"with plots: {out / 'plan.html'}")

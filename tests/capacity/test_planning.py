@@ -3,6 +3,7 @@
 import pytest
 from capacity_profiles import profile
 
+from aircheck.capacity.entry import write
 from aircheck.capacity.errors import CapacityError
 from aircheck.capacity.planning import Assumptions, backlog, plan
 from aircheck.capacity.profile import Profile
@@ -61,6 +62,22 @@ def test_the_page_says_what_was_found_and_when_it_is_not_to_be_relied_on():
     assert "NOT stable" in summary(shaky)
     text = page(shaky, [plan(shaky, "600h/day", Assumptions())])
     assert "<svg" in text
-    assert "Plan: 600h/day" in text
+    assert "600h/day" in text
     assert "p95 14.0 s" in text  # the step that missed
     assert "<b>" not in page(Profile(**{**dict(shaky), "conditions": {"cpu": "<b>"}}))
+
+
+def test_a_measurement_is_written_with_plans_and_into_a_readme(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- capacity: begin -->\nold\n<!-- capacity: end -->\nafter\n")
+    write(profile(), Assumptions(price=1.0), tmp_path / "out", readme)
+    assert Profile.read(tmp_path / "out" / "capacity.json") == profile()
+    assert "2000000h/month" in (tmp_path / "out" / "capacity.html").read_text()
+    assert (tmp_path / "out" / "capacity.svg").stat().st_size > 10_000
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| 18.0 | 18.0 | 18.0 | 7.0 | 14.0 | 14.0 | 0.5 | p95 14.0 s |" in text
+    with pytest.raises(CapacityError, match="to write between"):
+        write(profile(), Assumptions(), tmp_path / "out", tmp_path / "out" / "capacity.html")
