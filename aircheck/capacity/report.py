@@ -21,8 +21,8 @@ METHOD = (
     "goodput are what was answered, and answered in time, over the time to the end of the step or to the last answer, "
     "whichever is later. A pass walks upwards until a step misses the objective, then halves between the last kept "
     "and the first missed load; passes are repeated with other seeds until two in turn agree within 10 %. Batches and "
-    "queue times are Triton's, means over the step; the engine of whisper batches by itself, beyond what Triton sees. "
-    "CPU use is the whole machine's, with the load generator on it."
+    "queue times are Triton's, means over the step; those of whisper are its engine's, whose batch is its slots in "
+    "use. CPU use is the whole machine's, with the load generator on it."
 )
 
 

@@ -16,11 +16,14 @@ from aircheck.load.server_metrics import ENSEMBLE, Model
 from aircheck.load.workload import Workload
 
 _REFUSALS = ("OverloadedError", "UnavailableError")
-GATEWAY = "gateway"
+GATEWAY, WHISPER = "gateway", "whisper"
 
 
 class Stage(BaseModel):
-    """Of one model, means over a step. `batch`: windows an execution, as Triton counts them."""
+    """Of one model, means over a step. batch : windows an execution.
+
+    Those of whisper are its engine's, which lets windows wait and batches them by itself: its batch is slots in use.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -159,15 +162,31 @@ def _stages(measured: Measured) -> dict[str, Stage]:
         return {}
     first, last = measured.readings[0].models, measured.readings[-1].models
     total_s = sum(measured.cpu_s.values())
-    return {
-        name: Stage(
+    found = {}
+    for name, model in _differences(first, last).items():
+        if name == ENSEMBLE:
+            continue
+        stage = Stage(
             batch=_rounded(model.mean_batch),
             queue_ms=_rounded(model.mean_queue_ms),
             compute_ms=_rounded(model.mean_compute_ms),
             cpu_share=round(measured.cpu_s[name] / total_s, 3) if name in measured.cpu_s and total_s else None,
         )
-        for name, model in _differences(first, last).items()
-        if name != ENSEMBLE
+        found[name] = stage.model_copy(update=_of_engine(measured)) if name == WHISPER else stage
+    return found
+
+
+def _of_engine(measured: Measured) -> dict[str, float]:
+    """What Triton does not see of whisper: it takes windows at once, and its engine lets them wait and batches them."""
+    first, last = measured.readings[0].engine, measured.readings[-1].engine
+    if first is None or last is None or last.passes <= first.passes:
+        return {}
+    passes = last.passes - first.passes
+    in_use = [reading.engine.slots_in_use for reading in measured.readings if reading.engine]
+    return {
+        "batch": round(sum(in_use) / len(in_use), 2),
+        "queue_ms": round(1000 * (last.queue_s - first.queue_s) / passes, 2),
+        "compute_ms": round(1000 * (last.compute_s - first.compute_s) / passes, 2),
     }
 
 

@@ -5,6 +5,7 @@ Triton's names: https://github.com/triton-inference-server/server/blob/main/docs
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -55,11 +56,22 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """Of Whisper's engine, which batches by itself: slots that hold a window now, and sums since its start."""
+
+    slots_in_use: float
+    passes: float
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(frozen=True)
 class Reading:
     """The server's metrics at one moment.
 
     audio_s, windows, turn_s : sums since the server's start; turn_s is the time that windows waited for their turn
     windows_waiting, windows_in_flight : now, in the gateway and at the models
+    engine : None where its metrics are not there
     gpu_utilization : 0 to 1, the mean over GPUs; None where there is none
     """
 
@@ -71,12 +83,11 @@ class Reading:
     windows_waiting: float
     windows_in_flight: float
     gpu_utilization: float | None
+    engine: Engine | None = None
 
 
 def read(url: str) -> Reading:
     """Raises LoadError when the server's metrics cannot be read."""
-    import time
-
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
             text = response.read().decode()
@@ -94,7 +105,7 @@ def parse(text: str, at_unix_s: float) -> Reading:
         for sample in family.samples:
             if sample.name == "nv_gpu_utilization":
                 gpus.append(sample.value)
-            if (model := sample.labels.get("model")) is not None:
+            if sample.name.startswith("nv_inference") and (model := sample.labels.get("model")) is not None:
                 own = by_model.setdefault(model, {})
                 own[sample.name] = own.get(sample.name, 0.0) + sample.value
             else:
@@ -108,7 +119,16 @@ def parse(text: str, at_unix_s: float) -> Reading:
         windows_waiting=sums.get("aircheck_gateway_windows_waiting", 0.0),
         windows_in_flight=sums.get("aircheck_gateway_windows_in_flight", 0.0),
         gpu_utilization=sum(gpus) / len(gpus) if gpus else None,
+        engine=_engine(sums),
     )
+
+
+def _engine(sums: Mapping[str, float]) -> Engine | None:
+    names = ("slots_in_use", "passes_total", "queue_seconds_total", "compute_seconds_total")
+    values = [sums.get(f"aircheck_whisper_{name}") for name in names]
+    if any(value is None for value in values):
+        return None
+    return Engine(*(value or 0.0 for value in values))
 
 
 def _model(values: Mapping[str, float]) -> Model:

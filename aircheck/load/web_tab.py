@@ -84,6 +84,9 @@ class AudioTab:
             )
             rows.append(_row(f"{name}: batch size", _shown(lately.mean_batch), _shown(whole.mean_batch)))
             rows.append(_row(f"{name}: queue, ms", _shown(lately.mean_queue_ms), _shown(whole.mean_queue_ms)))
+        if last.engine is not None:
+            lately_in_use = [reading.engine.slots_in_use for reading in self._readings if reading.engine]
+            rows.append(_row("whisper: slots in use", _shown(sum(lately_in_use) / len(lately_in_use)), ""))
         rows.append(_row("windows that wait for their turn", f"{last.windows_waiting:.0f}", ""))
         return rows
 

@@ -1,5 +1,7 @@
 """The figures of a load, by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from aircheck.capacity.errors import CapacityError
@@ -7,7 +9,7 @@ from aircheck.capacity.objective import Objective
 from aircheck.capacity.running import Measured
 from aircheck.capacity.steps import queue_growth, summarise
 from aircheck.load.calls import Call
-from aircheck.load.server_metrics import Model, Reading
+from aircheck.load.server_metrics import Engine, Model, Reading
 from aircheck.load.workload import Kind, Workload
 
 LOAD = Workload(rate=1, seconds=10)
@@ -52,6 +54,15 @@ def test_what_the_server_did_meanwhile_is_the_difference_of_its_readings():
     assert found.max_waiting == 7.0
     whisper = found.stages["whisper"]
     assert (whisper.batch, whisper.queue_ms, whisper.compute_ms, whisper.cpu_share) == (2.0, 20.0, 300.0, 0.75)
+
+
+def test_whispers_batch_and_queue_are_those_of_its_engine():
+    readings = tuple(
+        replace(reading(at, 0, at, 0.0, Model(at, at, at, 0, 0, 0)), engine=Engine(slots, at, 0.1 * at, 0.5 * at))
+        for at, slots in ((1, 2.0), (5, 4.0), (9, 6.0))
+    )
+    whisper = summarise(LOAD, 0, Measured("locust", (call(0, 0, 1),), readings), Objective()).stages["whisper"]
+    assert (whisper.batch, whisper.queue_ms, whisper.compute_ms) == (4.0, 100.0, 500.0)
 
 
 def test_a_queue_grows_by_what_the_server_does_not_keep_up_with():

@@ -3,7 +3,7 @@
 import pytest
 
 from aircheck.load.errors import LoadError
-from aircheck.load.server_metrics import Model, parse, read
+from aircheck.load.server_metrics import Engine, Model, parse, read
 
 TEXT = """
 # TYPE nv_inference_request_success counter
@@ -19,6 +19,14 @@ nv_inference_compute_infer_duration_us{model="whisper",version="1"} 3000000
 # TYPE nv_gpu_utilization gauge
 nv_gpu_utilization{gpu_uuid="a"} 0.5
 nv_gpu_utilization{gpu_uuid="b"} 0.9
+# TYPE aircheck_whisper_slots_in_use gauge
+aircheck_whisper_slots_in_use 3
+# TYPE aircheck_whisper_passes_total counter
+aircheck_whisper_passes_total 20
+# TYPE aircheck_whisper_queue_seconds_total counter
+aircheck_whisper_queue_seconds_total 2.5
+# TYPE aircheck_whisper_compute_seconds_total counter
+aircheck_whisper_compute_seconds_total 40
 # TYPE aircheck_gateway_audio_seconds counter
 aircheck_gateway_audio_seconds_total 300
 # TYPE aircheck_gateway_windows_waiting gauge
@@ -34,6 +42,7 @@ def test_means_are_taken_over_what_happened_between_two_readings():
     assert (reading.audio_s, reading.windows, reading.windows_waiting) == (300, 10, 3)
     assert reading.gpu_utilization == pytest.approx(0.7)
     before = Model(requests=5, inferences=6, executions=1, queue_ms=10, compute_ms=1000)
+    assert reading.engine == Engine(slots_in_use=3, passes=20, queue_s=2.5, compute_s=40)
     during = reading.models["whisper"].since(before)
     assert during.mean_batch == 2.0
     assert during.mean_queue_ms == 8.0
