@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,7 +44,7 @@ class _State:
 
 
 class LoadUser(User):
-    """Makes the calls of its kind, one at a time."""
+    """Makes calls, one at a time: in a closed loop those of its kind, in an open one whichever is due."""
 
     abstract = True
     host = DEFAULT_URL
@@ -60,28 +61,25 @@ class LoadUser(User):
         try:
             call, fault = _State.senders.send(arrival, turns.began_s)
             _State.ledger.add([call])
-            self.report(call, fault)
+            self._tell(call, fault)
         finally:
             turns.done()
 
-    def report(self, call: Call, fault: Exception | None) -> None:
-        """Tells Locust; a kind may have more than one figure."""
-        self.fire("verdict", call.latency_s, call, fault)
-
-    def fire(self, name: str, took_s: float, call: Call, fault: Exception | None = None) -> None:
-        self.environment.events.request.fire(
-            request_type=self.kind.value,
-            name=name,
-            response_time=1000 * took_s,
-            response_length=call.received_bytes,
-            exception=fault,
-            context={
-                "audio_s": call.audio_s,
-                "sent_bytes": call.sent_bytes,
-                "is_late": call.is_late,
-                "error": call.error,
-            },
-        )
+    def _tell(self, call: Call, fault: Exception | None) -> None:
+        for name, took_s, its_fault in _figures(call, fault):
+            self.environment.events.request.fire(
+                request_type=call.kind.value,
+                name=name,
+                response_time=1000 * took_s,
+                response_length=call.received_bytes,
+                exception=its_fault,
+                context={
+                    "audio_s": call.audio_s,
+                    "sent_bytes": call.sent_bytes,
+                    "is_late": call.is_late,
+                    "error": call.error,
+                },
+            )
 
 
 class ClipScanner(LoadUser):
@@ -95,21 +93,11 @@ class EpisodeScanner(LoadUser):
 
     kind = Kind.EPISODE
 
-    def report(self, call: Call, fault: Exception | None) -> None:
-        if call.first_s is not None:
-            self.fire("first verdict", call.first_s - call.at_s, call)
-        self.fire("last verdict", call.latency_s, call, fault)
-
 
 class LiveListener(LoadUser):
     """Live audio at the pace of speech: from the end of each window to its verdict."""
 
     kind = Kind.LIVE
-
-    def report(self, call: Call, fault: Exception | None) -> None:
-        for delay_s in call.delays_s:
-            self.fire("verdict after its window", delay_s, call)
-        self.fire("whole stream", call.latency_s, call, fault)
 
 
 class RawEnsemble(LoadUser):
@@ -119,8 +107,22 @@ class RawEnsemble(LoadUser):
 
 
 _USERS: dict[Kind, type[LoadUser]] = {
-    kind.kind: kind for kind in (ClipScanner, EpisodeScanner, LiveListener, RawEnsemble)
+    user.kind: user for user in (ClipScanner, EpisodeScanner, LiveListener, RawEnsemble)
 }
+
+
+def _figures(call: Call, fault: Exception | None) -> Iterator[tuple[str, float, Exception | None]]:
+    """What Locust shows of a call: names, seconds and what went wrong."""
+    if call.kind is Kind.EPISODE:
+        if call.first_s is not None:
+            yield "first verdict", call.first_s - call.at_s, None
+        yield "last verdict", call.latency_s, fault
+    elif call.kind is Kind.LIVE:
+        for delay_s in call.delays_s:
+            yield "verdict after its window", delay_s, None
+        yield "whole stream", call.latency_s, fault
+    else:
+        yield "verdict", call.latency_s, fault
 
 
 @events.init_command_line_parser.add_listener
@@ -140,9 +142,7 @@ def _begin(environment: Environment, **_: Any) -> None:
     options.spawn_rate = options.spawn_rate or options.num_users
     options.run_time = int(workload.seconds + workload.timeout_s + DRAIN_S) + _STOP_S  # Locust's own, a last bound
     environment.stop_timeout = environment.stop_timeout or _STOP_S
-    for kind, user in _USERS.items():
-        user.weight = workload.weights.get(kind, 0)
-    environment.user_classes[:] = [user for kind, user in _USERS.items() if kind in workload.weights]
+    _choose_users(environment, workload)
     environment.host = environment.host or DEFAULT_URL
     if isinstance(environment.runner, MasterRunner):
         environment.runner.register_message(_DONE, _count_done)
@@ -153,6 +153,8 @@ def _begin(environment: Environment, **_: Any) -> None:
 def _start(environment: Environment, **_: Any) -> None:
     runner, options = environment.runner, environment.parsed_options
     assert options is not None
+    workload = _checked(environment)  # the page may have changed it
+    _choose_users(environment, workload)
     _State.n_done = 0
     _State.ledger.clear()
     if isinstance(runner, MasterRunner):
@@ -161,13 +163,21 @@ def _start(environment: Environment, **_: Any) -> None:
         return
     ranks = options.ranks if isinstance(runner, WorkerRunner) else [0]
     rank = ranks.index(runner.worker_index) if isinstance(runner, WorkerRunner) else 0
-    workload = _checked(environment)  # the page may have changed it
     url = _bare(str(environment.host or DEFAULT_URL))
     _State.senders = Senders(url, workload, Recordings(workload.audio))
     turns = _State.turns = Turns(workload, rank, len(ranks))
     _State.began_unix_s = turns.began_unix_s
     gevent.spawn(turns.pace)
     gevent.spawn(_finish, environment, turns)
+
+
+def _choose_users(environment: Environment, workload: Workload) -> None:
+    """The kinds of the mix; a worker knows all, and is told by the master."""
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    for kind, user in _USERS.items():
+        user.weight = workload.weights.get(kind, 0)
+    environment.user_classes[:] = [user for kind, user in _USERS.items() if kind in workload.weights]
 
 
 def _finish(environment: Environment, turns: Turns) -> None:

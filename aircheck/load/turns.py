@@ -26,7 +26,7 @@ class Turns:
         self._workload, self._rank, self._n = workload, rank, n
         self._is_open = workload.loop == "open"
         self._arrivals = workload.arrivals()[rank::n] if self._is_open else ()
-        self._queues: dict[Kind, queue.SimpleQueue[Arrival]] = {kind: queue.SimpleQueue() for kind in Kind}
+        self._queue: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         self._indexes = itertools.count(rank, n)
         self._lock = threading.Lock()
         self._under_way = 0
@@ -36,17 +36,21 @@ class Turns:
         self.began_unix_s = time.time() + LEAD_S
 
     def pace(self) -> None:
-        """Puts each arrival into its queue when its time has come; returns after the last."""
+        """Puts each arrival into the queue when its time has come; returns after the last."""
         for arrival in self._arrivals:
             time.sleep(max(0.0, self.began_s + arrival.at_s - time.monotonic()))
             if self._is_over:
                 return
-            self._queues[arrival.kind].put(arrival)
+            self._queue.put(arrival)
         self._is_paced = True
 
     def next(self, kind: Kind) -> Arrival | None:
-        """What a user of this kind calls now; None: nothing yet, ask again. `done` must follow."""
-        arrival = self._waiting(kind) if self._is_open else self._another(kind)
+        """What a user calls now; None: nothing yet, ask again. `done` must follow.
+
+        In a closed loop it is of the user's own kind. In an open one all users are one pool: Locust may put those of one
+        kind on one worker, and an arrival must not wait for a user that is elsewhere.
+        """
+        arrival = self._waiting() if self._is_open else self._another(kind)
         if arrival is not None:
             with self._lock:
                 self._under_way += 1
@@ -63,7 +67,7 @@ class Turns:
         if self._is_over:
             return True
         elapsed_s = time.monotonic() - self.began_s
-        return elapsed_s >= self._workload.seconds and self._is_paced and self._is_empty() and not self._under_way
+        return elapsed_s >= self._workload.seconds and self._is_paced and self._queue.empty() and not self._under_way
 
     def wait(self) -> None:
         """Returns when it is done, or too late."""
@@ -73,19 +77,18 @@ class Turns:
         self._is_over = True
 
     def not_sent(self) -> Iterator[Call]:
-        """What is still in the queues: each is a call that got no answer."""
+        """What is still in the queue: each is a call that got no answer."""
         self._is_over = True
         now_s = time.monotonic() - self.began_s
-        for waiting in self._queues.values():
-            while not waiting.empty():
-                arrival = waiting.get()
-                yield Call(
+        while not self._queue.empty():
+            arrival = self._queue.get()
+            yield Call(
                     arrival.index, arrival.kind, arrival.at_s, now_s, now_s, arrival.audio_s, 0, error=NOT_SENT
                 )  # fmt: skip
 
-    def _waiting(self, kind: Kind) -> Arrival | None:
+    def _waiting(self) -> Arrival | None:
         try:
-            return self._queues[kind].get(timeout=_LOOK_S)
+            return self._queue.get(timeout=_LOOK_S)
         except queue.Empty:
             return None
 
@@ -95,6 +98,3 @@ class Turns:
             time.sleep(_LOOK_S)
             return None
         return self._workload.next_call(next(self._indexes), kind, at_s)
-
-    def _is_empty(self) -> bool:
-        return all(waiting.empty() for waiting in self._queues.values())

@@ -23,11 +23,17 @@ def load(server, calls, *options, expect=0):
     return call_file.read(calls)[1]
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 def test_an_open_loop_makes_every_call_once_and_gets_all_answers_also_by_two_workers(server, tmp_path):
     options = ("--rate", "1", "--seconds", "6", *CLIPS)
     arrivals = Workload(rate=1, seconds=6, lengths="uniform:1,3", seed=3).arrivals()
     assert len(arrivals) >= 3
-    for own in ((), ("--processes", "2")):
+    port = str(free_port())
+    for own in ((), ("--processes", "2", "--master-bind-port", port, "--master-port", port)):
         calls = sorted(load(server, tmp_path / "calls.jsonl", *options, *own), key=lambda call: call.index)
         assert [(call.index, call.at_s, call.audio_s) for call in calls] == [
             (arrival.index, arrival.at_s, arrival.audio_s) for arrival in arrivals
@@ -74,8 +80,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install --no-install-recommends chromium")
 def test_the_page_shows_audio_seconds_batch_sizes_and_queues(server, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.load", "--autostart", "--web-host", "127.0.0.1"]
     command += ["--web-port", str(port), "--host", server.url, "--metrics-url", server.metrics_url]
     page = f"http://127.0.0.1:{port}/"
