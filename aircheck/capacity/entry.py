@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -91,7 +92,8 @@ def write(profile: Profile, assumptions: Assumptions, out: Path, markdown_file: 
     (out / REPORT).write_text(page(profile, plans, backlogs), encoding="utf-8")
     plots.overview(profile).savefig(out / PLOT, metadata={"Date": None})
     if markdown_file is not None:
-        renew_markdown(markdown_file, markdown(profile, plans))
+        plot = os.path.relpath(out / PLOT, markdown_file.parent)
+        renew_markdown(markdown_file, markdown(profile, plans, plot))
 
 
 def _gate(measurement: Measurement, load: float, objective: Objective, console: Console) -> bool:

@@ -48,8 +48,8 @@ def summary(profile: Profile) -> str:
     )
 
 
-def markdown(profile: Profile, plans: Sequence[Plan]) -> str:
-    """The open loop's steps and the plans, for a README."""
+def markdown(profile: Profile, plans: Sequence[Plan], plot: str) -> str:
+    """The plot (a link), the open loop's steps and the plans, for a README."""
     conditions = profile.conditions
     machine = f"{conditions.get('cores')} cores of {conditions.get('cpu')}, GPU: {conditions.get('gpu') or 'none'}"
     columns = ["offered", "achieved", "goodput", "p50", "p95", "p99", "CPU", "objective"]
@@ -58,6 +58,7 @@ def markdown(profile: Profile, plans: Sequence[Plan]) -> str:
         f"`{conditions.get('command')}`, {machine}, {conditions.get('date')}; clips of {profile.lengths} s of "
         f"{conditions.get('audio')}; load generator on the same machine.",
         f"**{summary(profile)}** ({profile.knee.stage_why}).",
+        f"![Achieved load, latency, waits and CPU use over offered load]({plot})",
         _markdown_table(steps),
     ]
     if profile.agreement:

@@ -53,8 +53,7 @@ class Recordings:
         # multiples of the golden ratio, modulo 1, cover the recording evenly however many are taken (Weyl 1916)
         start = int((index * 0.6180339887498949 % 1.0) * len(self._samples))
         length = int(audio_s * SAMPLE_RATE_HZ)
-        turned = np.concatenate((self._samples[start:], self._samples[:start]))
-        return np.resize(turned, length)
+        return self._samples.take(range(start, start + length), mode="wrap")
 
     def wave(self, index: int, audio_s: float) -> bytes:
         """The same as a WAVE file."""

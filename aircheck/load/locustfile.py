@@ -56,7 +56,7 @@ class LoadUser(User):
         """The next call, if it is time for one."""
         turns = _State.turns
         if turns is None or (arrival := turns.next(self.kind)) is None:
-            gevent.sleep(0)
+            gevent.sleep(0.01)
             return
         try:
             call, fault = _State.senders.send(arrival, turns.began_s)

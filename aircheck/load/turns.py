@@ -47,8 +47,8 @@ class Turns:
     def next(self, kind: Kind) -> Arrival | None:
         """What a user calls now; None: nothing yet, ask again. `done` must follow.
 
-        In a closed loop it is of the user's own kind. In an open one all users are one pool: Locust may put those of one
-        kind on one worker, and an arrival must not wait for a user that is elsewhere.
+        In a closed loop it is of the user's own kind. In an open one all users are one pool: Locust may put those of
+        one kind on one worker, and an arrival must not wait for a user that is elsewhere.
         """
         arrival = self._waiting() if self._is_open else self._another(kind)
         if arrival is not None:

@@ -78,6 +78,7 @@ def test_a_measurement_is_written_with_plans_and_into_a_readme(tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+    assert "](out/capacity.svg)" in text
     assert "| 18.0 | 18.0 | 18.0 | 7.0 | 14.0 | 14.0 | 0.5 | p95 14.0 s |" in text
     with pytest.raises(CapacityError, match="to write between"):
         write(profile(), Assumptions(), tmp_path / "out", tmp_path / "out" / "capacity.html")
