@@ -13,7 +13,7 @@ from aircheck.capacity.objective import Objective
 from aircheck.capacity.profile import Agreement, Checked, Knee, Profile
 from aircheck.capacity.queueing import ServerModel, simulate
 from aircheck.capacity.running import Target, run_locust
-from aircheck.capacity.search import Found, Walk, closed_loop, run_at, search
+from aircheck.capacity.search import Found, Walk, closed_loop, holds, run_at, search
 from aircheck.capacity.steps import GATEWAY, Step, summarise
 from aircheck.load.audio import Recordings
 from aircheck.load.workload import Kind, Workload
@@ -77,14 +77,8 @@ class Measurement:
         )
 
     def holds(self, load: float) -> tuple[bool, tuple[Step, ...]]:
-        """Whether the objective is kept at `load`: by two of at most three steps."""
-        steps: list[Step] = []
-        while len(steps) < 3:
-            steps.append(run_at(self._walk, load, 1000 + len(steps)))
-            kept = sum(step.is_kept for step in steps)
-            if 2 in (kept, len(steps) - kept):
-                break
-        return kept == 2, tuple(steps)
+        """Whether the objective is kept at `load`, and the steps that say so."""
+        return holds(self._walk, load)
 
     def closed_loop(self) -> tuple[Step, ...]:
         return closed_loop(self._walk)

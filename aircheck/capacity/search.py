@@ -107,6 +107,16 @@ def _pass(walk: Walk, scale: float, first_seed: int) -> list[Step]:
     return steps
 
 
+def holds(walk: Walk, load: float) -> tuple[bool, tuple[Step, ...]]:
+    """Whether the objective is kept at `load` by two of at most three steps, and the steps."""
+    steps: list[Step] = []
+    while True:
+        steps.append(run_at(walk, load, 1000 + len(steps)))
+        kept = sum(step.is_kept for step in steps)
+        if 2 in (kept, len(steps) - kept):
+            return kept == 2, tuple(steps)
+
+
 def run_at(walk: Walk, load: float, seed: int) -> Step:
     """An open-loop step at `load` audio seconds a second."""
     mean_s = walk.base.lengths_of[Kind.CLIP].mean_s

@@ -16,7 +16,7 @@ from aircheck.load.workload import Arrival, Kind, Workload
 
 LEAD_S = 0.5  # from the start of the load to its first arrival, while users connect
 DRAIN_S = 60.0  # beyond the calls' timeout, until what is still in the queue is given up
-_LOOK_S = 0.2
+_LOOK_S = 0.5  # between looks at whether the load has ended
 
 
 class Turns:

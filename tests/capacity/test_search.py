@@ -5,7 +5,7 @@ from capacity_profiles import step
 
 from aircheck.capacity.errors import CapacityError
 from aircheck.capacity.objective import Objective
-from aircheck.capacity.search import Walk, closed_loop, is_stable, search
+from aircheck.capacity.search import Walk, closed_loop, holds, is_stable, search
 from aircheck.load.workload import Workload
 
 
@@ -54,3 +54,14 @@ def test_a_server_that_answers_nothing_is_an_error():
     mute = Walk(own.base, own.objective, lambda workload, users: step("closed", users, answered=0), (1,), 1)
     with pytest.raises(CapacityError, match="no call of the closed loop was answered"):
         closed_loop(mute)
+
+
+@pytest.mark.parametrize(
+    ("kept_by_seed", "held", "steps"),
+    [((1, 1), True, 2), ((0, 0), False, 2), ((1, 0, 1), True, 3), ((0, 1, 0), False, 3)],
+)
+def test_a_gate_holds_or_not_by_two_of_at_most_three_steps(kept_by_seed, held, steps):
+    own = walk(lambda seed: 100.0 if kept_by_seed[seed - 1000] else 0.0)
+    found, made = holds(own, 15.0)
+    assert (found, len(made)) == (held, steps)
+    assert all(step.offered == 15.0 for step in made)

@@ -28,12 +28,3 @@ def test_a_profile_is_measured_with_both_clients_and_the_servers_metrics(server)
     assert all(row.locust > 0 and row.independent > 0 for row in found.agreement)
     assert [row.figure for row in found.checked] == ["p50, s", "p95, s"]
     assert len(told) == 4
-
-
-def test_a_gate_holds_or_not_by_the_majority_of_its_steps(server):
-    target = Target(server.url, server.metrics_url, server.pid)
-    load = Workload(lengths=f"{LENGTH_S:g}")
-    effort = Effort(step_s=2.0)
-    held, steps = Measurement(target, load, Objective(latency_s=0.001), effort, lambda line: None).holds(2 * LENGTH_S)
-    assert not held
-    assert [step.is_kept for step in steps] == [False, False]

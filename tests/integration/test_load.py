@@ -29,8 +29,8 @@ def free_port():
 
 
 def test_an_open_loop_makes_every_call_once_and_gets_all_answers_also_by_two_workers(server, tmp_path):
-    options = ("--rate", "1", "--seconds", "6", *CLIPS)
-    arrivals = Workload(rate=1, seconds=6, lengths="uniform:1,3", seed=3).arrivals()
+    options = ("--rate", "1.5", "--seconds", "4", *CLIPS)
+    arrivals = Workload(rate=1.5, seconds=4, lengths="uniform:1,3", seed=3).arrivals()
     assert len(arrivals) >= 3
     port = str(free_port())
     for own in ((), ("--processes", "2", "--master-bind-port", port, "--master-port", port)):
