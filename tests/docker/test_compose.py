@@ -59,3 +59,14 @@ def test_whatever_is_mounted_from_the_checkout_is_there() -> None:
     assert sources
     for source in sources:
         assert (FILE.parent / source).exists(), source
+
+
+@pytest.mark.parametrize("name", ["gpu", "worker"])
+def test_a_volume_belongs_to_the_user_of_the_image(name: str) -> None:
+    """A new volume takes the owner of the folder that it is mounted over; without one it is root's."""
+    mounted = [volume.split(":")[1] for volume in SERVICES[name]["volumes"]]
+    steps = instructions(name)
+    assert ("USER", "10001") in steps
+    made = " ".join(value for instruction, value in steps if instruction == "RUN")
+    for folder in mounted:
+        assert f"install --directory --owner 10001 {folder}" in made
