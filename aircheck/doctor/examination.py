@@ -19,7 +19,7 @@ def examine(settings: Settings) -> Iterator[Result]:
         ("sandbox", lambda: installation.sandbox(settings)),
         ("cpu", lambda: machine.cpu(settings)),
         ("gpu", lambda: machine.gpu(settings)),
-        ("memory", machine.memory),
+        ("memory", lambda: machine.memory(settings)),
         ("shared memory", machine.shared_memory),
         ("spool", lambda: machine.spool(settings)),
         ("open files", machine.open_files),

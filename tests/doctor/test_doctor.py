@@ -50,7 +50,7 @@ def test_settings_that_cannot_be_read_are_an_error_of_their_own():
 
 
 def test_a_check_that_fails_is_a_fault_and_the_next_goes_on(monkeypatch):
-    monkeypatch.setattr(examination.machine, "memory", lambda: 1 // 0)
+    monkeypatch.setattr(examination.machine, "memory", lambda settings: 1 // 0)
     found = levels(list(examine(Settings.load(grpc_port=0, metrics_port=0))))
     assert found["memory"] == Level.FAULT
     assert found["metrics port"] == Level.OK
@@ -107,6 +107,13 @@ def test_a_gpu_that_is_wanted_and_not_there_is_a_fault(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert machine.gpu(Settings.load(device="cuda"), tmp_path / "none").level is Level.FAULT
     assert machine.gpu(Settings.load(), tmp_path / "none").level is Level.OK
+
+
+def test_too_little_memory_is_a_fault(monkeypatch):
+    monkeypatch.setattr(machine, "available_bytes", lambda device: GIB)
+    assert machine.memory(Settings.load(metrics_port=1)).level is Level.FAULT
+    monkeypatch.setattr(machine, "available_bytes", lambda device: 8 * GIB)
+    assert machine.memory(Settings.load(metrics_port=1)).level is Level.OK
 
 
 @pytest.mark.parametrize(("free", "level"), [(64 * 2**20, "fault"), (GIB // 2, "note"), (4 * GIB, "ok")])

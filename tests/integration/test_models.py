@@ -1,12 +1,15 @@
 """Each model alone, inside Triton."""
 
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from aircheck.doctor import machine
 from aircheck.policy.taxonomy import Category
+from aircheck.settings import Settings
 from aircheck.triton import BUNDLED
 from aircheck_client.schema import AcousticFindings, Segment, TextFindings, Transcript, Verdict
 from support.audio import FORMATS, encode, silence, tone, wav
@@ -175,3 +178,9 @@ def test_policy_names_what_is_wrong_with_a_context(models, context, words):
 
 def test_the_bundled_triton_is_of_the_version_that_the_launcher_takes_it_for(models):
     assert models.triton.get_server_metadata().version == ".".join(map(str, BUNDLED))
+
+
+def test_the_doctor_knows_a_server_that_has_the_ports(server):
+    ports = {"grpc_port": server.url.rpartition(":")[2], "metrics_port": urlsplit(server.metrics_url).port}
+    for result in machine.ports(Settings.load(**ports)):
+        assert result.found.endswith("an aircheck server is there, serving")
