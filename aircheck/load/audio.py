@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from aircheck.load.errors import LoadError
-from aircheck.settings import ROOT
+from aircheck.shipped import shipped
 from preprocessing.container import Limits
 from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, decode
 from preprocessing.errors import AudioError
 from preprocessing.wave_file import wave_bytes
 
-SAMPLE = ROOT / "samples" / "episode.mp3"
+SAMPLE = shipped("samples/episode.mp3")
 _LIMITS = Limits(max_bytes=2**31 - 1, max_duration_s=12 * 3600.0, max_channels=8, max_sample_rate_hz=192_000)
 _MAX_S = 3600.0  # decoded and held: 230 MB
 

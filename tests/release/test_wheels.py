@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,3 +124,10 @@ def test_nothing_that_is_installed_imports_what_is_not(installed: Installed) -> 
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 roots = {name.partition(".")[0] for name in names}
                 assert not roots & {"benchmarks", "release", "support", "tests", "training"}, path
+
+
+def test_nothing_that_is_installed_looks_beside_its_packages(installed: Installed) -> None:
+    """`ROOT` is site-packages there; what a wheel carries is found by `shipped`."""
+    for path in (installed.packages / "aircheck").rglob("*.py"):
+        if path.name != "shipped.py":
+            assert not re.search(r"\bROOT /|__file__\)\S*parents\[[2-9]\] /", path.read_text()), path
