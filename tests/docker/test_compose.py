@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,19 @@ from typer.testing import CliRunner
 from aircheck.settings import ROOT, Settings
 from aircheck_client.cli import app
 from support.image import environment, instructions
+from support.promtool import promtool
 
 FILE = ROOT / "docker" / "compose.yaml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
+
+
+def test_prometheus_takes_its_configuration_as_it_is_mounted(tmp_path: Path) -> None:
+    for volume in SERVICES["prometheus"]["volumes"]:
+        source, target, *_ = volume.split(":")
+        if source.startswith("."):
+            shutil.copy(FILE.parent / source, tmp_path / Path(target).name)
+    (config,) = (word.partition("=")[2] for word in SERVICES["prometheus"]["command"] if "config.file" in word)
+    promtool("check", "config", str(tmp_path / Path(config).name))
 
 
 def test_it_fits_the_schema_of_the_compose_specification() -> None:
