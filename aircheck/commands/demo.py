@@ -55,6 +55,12 @@ def demo(
         f"{verdict.duration_s:.0f} s of audio in {took_s:.1f} s ({verdict.duration_s / took_s:.1f} times real time); "
         f"the whole verdict as JSON: {report}"
     )
-    console.print("\n[bold]Next[/]  make serve                          start a server and keep it")
-    console.print("      .venv/bin/aircheck scan YOUR.mp3    scan a recording of yours (in another terminal)")
-    console.print("      .venv/bin/aircheck --help           everything else")
+    is_checkout = shipped("Makefile").is_file()
+    serve, aircheck = ("make serve", ".venv/bin/aircheck") if is_checkout else ("aircheck serve", "aircheck")
+    console.print(f"\n[bold]Next[/]  {serve:<34}  start a server and keep it")
+    for arguments, what in (
+        ("scan YOUR.mp3", "scan a recording of yours (in another terminal)"),
+        ("doctor", "look whether all is well"),
+        ("--help", "everything else"),
+    ):
+        console.print(f"      {f'{aircheck} {arguments}':<34}  {what}", markup=False)

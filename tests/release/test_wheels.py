@@ -93,7 +93,9 @@ def test_the_installed_server_serves_its_own_models_and_scans(installed: Install
         assert Path(path).is_relative_to(installed.packages), path
     recording = installed.folder / "threat.wav"
     recording.write_bytes(wav(speak("i will find you and i will kill you")))
-    assert "decision: BLOCK" in installed.run("aircheck", "demo", str(recording))
+    told = installed.run("aircheck", "demo", str(recording))
+    assert "decision: BLOCK" in told
+    assert "aircheck serve" in told
     verdict = Verdict.model_validate(json.loads(recording.with_suffix(".verdict.json").read_text()))
     assert verdict.findings
 
