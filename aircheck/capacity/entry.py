@@ -23,10 +23,10 @@ from aircheck.capacity.planning import Assumptions, backlog, plan
 from aircheck.capacity.profile import Profile
 from aircheck.capacity.report import markdown, page, renew_markdown, summary
 from aircheck.capacity.running import Target
+from aircheck.load.senders import connect
 from aircheck.load.workload import Workload
 from aircheck.server import Server
 from aircheck.settings import Settings
-from aircheck_client import AircheckClient
 
 PROFILE, REPORT, PLOT = "capacity.json", "capacity.html", "capacity.svg"
 DEMANDS = ("1000h/day", "10000h/day", "2000000h/month")
@@ -50,6 +50,7 @@ class Asked:
     max_passes: int
     users: str
     fleet_check: bool
+    tls: str
     allow_host: str
     assumptions: Assumptions
 
@@ -63,7 +64,9 @@ def measure(asked: Asked) -> bool:
     objective = Objective.parse(asked.objective)
     if asked.gate != (objective.at is not None):
         raise CapacityError("--gate asks at a load, and only a gate does: --objective 'p95<8s at 15' --gate")
-    base = Workload.of({"audio": asked.audio, "lengths": asked.lengths, "allow_host": asked.allow_host})
+    base = Workload.of(
+        {"audio": asked.audio, "lengths": asked.lengths, "tls": asked.tls, "allow_host": asked.allow_host}
+    )
     effort = Effort(asked.step_s, asked.max_passes, users=_users(asked.users))
     with _target(asked, console) as target:
         base.check_host(target.url)
@@ -72,12 +75,13 @@ def measure(asked: Asked) -> bool:
         measurement.warm()
         if objective.at is not None:
             return _gate(measurement, objective.at, objective, console)
-        profile = measurement.profile(_conditions(target, asked))
+        profile = measurement.profile(_conditions(target, base, asked))
+    write(profile, asked.assumptions, asked.out, asked.markdown)
     if asked.fleet_check:
         console.print("two servers, each on half of the cores")
         checked = check_fleet(base, objective, effort, _told(console))
         profile = profile.model_copy(update={"checked": (*profile.checked, *checked)})
-    write(profile, asked.assumptions, asked.out, asked.markdown)
+        write(profile, asked.assumptions, asked.out, asked.markdown)
     print(summary(profile))
     print(f"report: {asked.out / REPORT}; plans: aircheck capacity --plan 2000000h/month --price 2.49")
     return True
@@ -113,8 +117,8 @@ def _target(asked: Asked, console: Console) -> Iterator[Target]:
         yield Target(server.url, server.metrics_url, server.pid)
 
 
-def _conditions(target: Target, asked: Asked) -> dict[str, Any]:
-    with AircheckClient(target.url, timeout_s=60) as client:
+def _conditions(target: Target, base: Workload, asked: Asked) -> dict[str, Any]:
+    with connect(target.url, base) as client:
         info = client.info()
     models = ", ".join(f"{model.role} {model.name} {model.version}" for model in info.models)
     return {

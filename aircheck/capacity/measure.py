@@ -16,8 +16,8 @@ from aircheck.capacity.running import Target, run_locust
 from aircheck.capacity.search import Found, Walk, closed_loop, holds, run_at, search
 from aircheck.capacity.steps import GATEWAY, Step, summarise
 from aircheck.load.audio import Recordings
+from aircheck.load.senders import connect
 from aircheck.load.workload import Kind, Workload
-from aircheck_client import AircheckClient
 
 WARM_CLIPS = 3
 COMPARED_AT = 0.6  # of the knee: where a queue that comes and goes does not yet decide what p95 is
@@ -45,7 +45,7 @@ class Measurement:
     def warm(self) -> None:
         """Raises AircheckError, LoadError."""
         recordings = Recordings(self._base.audio)
-        with AircheckClient(self._target.url, timeout_s=self._base.timeout_s) as client:
+        with connect(self._target.url, self._base) as client:
             for index in range(WARM_CLIPS):
                 client.scan_clip(recordings.wave(index, self._base.lengths_of[Kind.CLIP].mean_s))
 

@@ -42,6 +42,7 @@ def capacity(
     fleet_check: Annotated[
         bool, typer.Option("--fleet-check", help="Also measure two servers, each on half of the cores.")
     ] = False,
+    tls: Annotated[str, typer.Option(help="To --url: system, or a file of PEM roots; a token: AIRCHECK_TOKEN.")] = "",
     allow_host: Annotated[str, typer.Option(help="Another machine that --url may name; else only loopback.")] = "",
 ) -> None:
     """Measure what this machine carries, and plan machines and cost from it.
@@ -87,6 +88,7 @@ def capacity(
             passes,
             users,
             fleet_check,
+            tls,
             allow_host,
             assumptions,
         )

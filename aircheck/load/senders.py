@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from aircheck.load.audio import Recordings
 from aircheck.load.calls import Call
+from aircheck.load.errors import LoadError
 from aircheck.load.workload import Arrival, Kind, Workload
-from aircheck_client import AircheckClient, AircheckError, Pcm, Retry
+from aircheck_client import AircheckClient, AircheckError, Pcm, Retry, Tls
 from preprocessing.decoding import SAMPLE_RATE_HZ
 
+TOKEN_VARIABLE = "AIRCHECK_TOKEN"  # never an option: command lines are for all to see
 _PIECE_S = 0.1  # of live audio
 _ONCE = Retry(attempts=1)  # a refusal is a figure, and a retry would hide it
+
+
+def connect(url: str, workload: Workload) -> AircheckClient:
+    """A client without retries, with TLS and the environment's token where there are such.
+
+    Raises LoadError for a certificate that cannot be read, or a token that would cross a network in clear.
+    """
+    tls: Tls | bool = Tls(ca=Path(workload.tls)) if workload.tls not in ("", "system") else bool(workload.tls)
+    try:
+        token = os.environ.get(TOKEN_VARIABLE)
+        return AircheckClient(url, timeout_s=workload.timeout_s, retry=_ONCE, tls=tls, token=token)
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{url}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ class Senders:
     """A user's connection. Close it."""
 
     def __init__(self, url: str, workload: Workload, recordings: Recordings):
-        self._client = AircheckClient(url, timeout_s=workload.timeout_s, retry=_ONCE)
+        self._client = connect(url, workload)
         self._workload, self._recordings = workload, recordings
         self._ensemble = EnsembleClient(workload.triton_url, workload.timeout_s) if workload.triton_url else None
 

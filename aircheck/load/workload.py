@@ -74,6 +74,7 @@ class Workload(BaseModel):
     timeout_s: float = Field(120.0, gt=0, le=3600, description="Of each call.")
     triton_url: str = Field("", description="Address of Triton, for the ensemble; aircheck serve -v prints it.")
     metrics_url: str = Field("", description="The server's metrics, for the tab Audio: http://127.0.0.1:8002/metrics.")
+    tls: str = Field("", description="TLS to the server: system, or a file of PEM roots. A token: AIRCHECK_TOKEN.")
     allow_host: str = Field("", description="Another machine that load may go to; else only loopback.")
 
     @classmethod
