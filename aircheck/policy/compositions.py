@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -76,10 +77,14 @@ class Compositions:
     rules: tuple[Composition, ...] = ()
     highest_action: Action = Action.REVIEW  # of text of low confidence
 
-    @property
+    @cached_property
     def context_events(self) -> frozenset[str]:
         """The context events that the rules speak of; a verdict carries their spans, for the fold."""
         return frozenset(rule.beside for rule in self.rules) & CONTEXT_EVENTS
+
+    @cached_property
+    def _ceilings_first(self) -> list[Composition]:
+        return sorted(self.rules, key=lambda rule: rule.at_least is not None)
 
     def compose(
         self, by_name: Mapping[str, Sequence[Evidence]], context: Iterable[EventSpan]
@@ -99,7 +104,7 @@ class Compositions:
     def _bounded(self, name: str, item: Evidence, places: Mapping[str, Sequence[tuple[float, float]]]) -> Evidence:
         rules = [
             rule
-            for rule in sorted(self.rules, key=lambda rule: rule.at_least is not None)
+            for rule in self._ceilings_first
             if rule.finding == name and _is_near(item, places.get(rule.beside, ()), rule.within_s)
         ]
         if not rules:

@@ -42,6 +42,8 @@ def shift(verdict: Verdict, start_s: float) -> Verdict:
 
 def shifted(window: Parts, start_s: float) -> Parts:
     """A window's parts in the file's time."""
+    if not start_s:
+        return window
     return replace(
         window,
         by_name={

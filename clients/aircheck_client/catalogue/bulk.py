@@ -96,11 +96,11 @@ class Bulk:
 
     def _on_ray(self) -> ExitCode:
         context, options = context_of(self.context), self._options()
-        with cluster(self.address) as nodes:
+        with cluster(self.address, self.workers) as workers:
             from aircheck_client.catalogue.ray_engine import RayJob
 
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has a way of its own
-            job = RayJob(self.scanner, options, self.workers or nodes)
+            job = RayJob(self.scanner, options, workers)
             items = asyncio.run(self._begin_on_ray(job.tally, context, options))
             with self._watched(job.tally, items, options):
                 job.run(items)

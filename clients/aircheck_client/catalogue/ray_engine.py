@@ -24,6 +24,7 @@ from aircheck_client.catalogue.concurrency import Bounds
 from aircheck_client.catalogue.items import BadItem, SourceError
 from aircheck_client.catalogue.job import AHEAD, Job, JobError, JobOptions, Outcome, Tally, wanted, with_error
 from aircheck_client.catalogue.opening import ScannerOptions
+from aircheck_client.catalogue.ray_cluster import WORKER_CPUS
 from aircheck_client.catalogue.records import Item, StoreError
 from aircheck_client.schema import _Model
 
@@ -35,7 +36,6 @@ Batch = Mapping[str, Any]  # Ray Data's: arrays by the names of columns; ours ha
 ROWS_READ = 8  # at a time
 BLOCK_BYTES = 4096  # of items that an actor gets at a time: a few, so that none waits for an actor that is busy
 CALLS_EACH = 16  # rows of a block that Ray Data gives to an async function at a time
-ACTOR_CPUS = 0.25  # an actor mostly waits
 
 
 class Given(_Model):
@@ -130,7 +130,7 @@ class RayJob:
                     _Scans,
                     fn_constructor_args=(self._scanner, self._options),
                     compute=pool,
-                    num_cpus=ACTOR_CPUS,
+                    num_cpus=WORKER_CPUS,
                 )
             )
 
