@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -29,6 +30,7 @@ from aircheck_client.catalogue.records import Item, StoreError
 from aircheck_client.schema import _Model
 
 logging.getLogger("ray.data").setLevel(logging.ERROR)  # the job tells how far it is
+warnings.filterwarnings("ignore", "The minimum number of concurrent actors", UserWarning)  # it takes items for blocks
 
 Items = Callable[[], Iterator[Item | BadItem]]
 Batch = Mapping[str, Any]  # Ray Data's: arrays by the names of columns; ours has one, of JSON
