@@ -7,7 +7,8 @@ overhead: windows a second of one long recording through `Scan`, against the sam
           in turns, so that both see the same machine
 first:    from the first byte sent to the first window's verdict
 fairness: how long a clip in which somebody speaks takes while recordings are scanned, against the same clips alone
-live:     from the end of a window, as it was spoken, to its verdict; audio is sent at the pace at which it plays
+live:     from the end of a window, and from the end of each word, as it was spoken, to the verdict on it; audio is sent
+          at the pace at which it plays
 
 All on loopback, bounded in count and time. Run it on a machine at rest.
 """
@@ -148,7 +149,7 @@ def fairness(asked: Any, server: Server, client: AircheckClient, samples: np.nda
 
 
 def live(asked: Any, server: Server, client: AircheckClient, samples: np.ndarray) -> dict[str, Any]:
-    """Seconds from the end of a window, as it was spoken, to its verdict."""
+    """Seconds from the end of a window, and of each of its words, as it was spoken, to its verdict."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     piece = 2 * int(PIECE_S * RATE_HZ)
     began_s = time.perf_counter()
@@ -158,12 +159,19 @@ def live(asked: Any, server: Server, client: AircheckClient, samples: np.ndarray
             time.sleep(max(0.0, began_s + (at + piece) / (2 * RATE_HZ) - time.perf_counter()))
             yield pcm[at : at + piece]
 
-    delays = [
-        time.perf_counter() - began_s - verdict.end_s
-        for verdict in client.listen(spoken(), pcm=Pcm(RATE_HZ), language="en")
-        if verdict.scope == "window"
-    ]
-    return {"windows": len(delays), "audio_s": round(len(samples) / RATE_HZ, 1), **_distribution(delays)}
+    delays: list[float] = []
+    of_words: list[float] = []
+    for verdict in client.listen(spoken(), pcm=Pcm(RATE_HZ), language="en"):
+        if verdict.scope == "window":
+            now_s = time.perf_counter() - began_s
+            delays.append(now_s - verdict.end_s)
+            of_words += [now_s - word.end_s for segment in verdict.segments for word in segment.words]
+    return {
+        "windows": len(delays),
+        "audio_s": round(len(samples) / RATE_HZ, 1),
+        **_distribution(delays),
+        "words": {"count": len(of_words), **_distribution(of_words)},
+    }
 
 
 MEASUREMENTS: dict[str, Callable[[Any, Server, AircheckClient, np.ndarray], dict[str, Any]]] = {
@@ -189,6 +197,8 @@ def markdown(report: dict[str, Any]) -> str:
             )
     if found := report.get("live"):
         rows.append(f"| live: window's end to verdict, median, p95 | {found['median']:.2f} s, {found['p95']:.2f} s |")
+        found = found["words"]
+        rows.append(f"| live: word's end to verdict, median, p95 | {found['median']:.2f} s, {found['p95']:.2f} s |")
     return "\n".join(rows)
 
 

@@ -26,6 +26,7 @@ from aircheck.evaluation.words import words
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine
 from aircheck.inference.whisper.engine import Window as Sent
 from aircheck.inference.whisper.weights.checkpoint import load
+from aircheck.policy.own import Own, SaidWord, last_said, own_segments
 from aircheck.settings import ROOT
 from benchmarks import hardware, result_file
 from benchmarks.wer.recordings import Recording, read, samples
@@ -174,9 +175,20 @@ def _texts(engine: WhisperEngine, recording: np.ndarray, cutter: Cutter, languag
         if not isinstance(clip, Clip):
             raise clip
         speech = tuple((span.start_s, span.end_s) for span in clip.speech)
-        sent = Sent(torch.from_numpy(clip.log_mel), clip.duration_s, speech, language)
-        pending.append((sent, engine.submit(sent)))
-    return [engine.transcript(passes.result(), sent).text for sent, passes in pending]
+        is_part = window.own_s is not None
+        sent = Sent(torch.from_numpy(clip.log_mel), clip.duration_s, speech, language, with_words=is_part)
+        pending.append((window, sent, engine.submit(sent)))
+    texts: list[str] = []
+    said: tuple[SaidWord, ...] = ()
+    for window, sent, passes in pending:
+        segments = engine.transcript(passes.result(), sent).segments
+        if window.own_s is not None:
+            own = Own(start_s=window.own_s[0], end_s=window.own_s[1])
+            audio_s = window.start_s - own.start_s
+            segments = own_segments(segments, own.after(said, audio_s), sent.duration_s)
+            said = last_said(said, segments, audio_s)
+        texts.append(" ".join(segment.text for segment in segments))
+    return texts
 
 
 if __name__ == "__main__":

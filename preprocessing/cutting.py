@@ -30,6 +30,11 @@ _MAX_WORTH = SAMPLE_RATE_HZ  # but no pause is worth more than one of 1 s
 LIVE_LONGEST_S = 5.0
 _LIVE_SHORTEST = 3 * SAMPLE_RATE_HZ // 2  # a window of 1.5 s, for each costs Whisper 30 s
 _LIVE_PAUSE = 2 * SAMPLE_RATE_HZ // 5  # 0.4 s: longer than between two words
+LIVE_LEAD = 6 * SAMPLE_RATE_HZ
+LIVE_TAIL = 2 * SAMPLE_RATE_HZ // 5  # 0.4 s
+"""Samples before and after a live window that the models hear with it: words at its ends are whole, and those that it
+begins with are heard in their context, which costs little, as Whisper encodes 30 s in any case (benchmarks.live_cuts).
+"""
 
 Range = tuple[int, int]  # samples [first, end)
 
@@ -74,7 +79,7 @@ def live_end(samples: np.ndarray) -> int | None:
     """The length of the window that begins with `samples`, fp32 [any], 16 kHz mono, while more is to come.
 
     None: it goes on. A window ends as soon as somebody who spoke has paused, or after LIVE_LONGEST_S, in the longest
-    pause or dip of its second half; so what is said is known soon, and no word is in two windows.
+    pause or dip of its second half that has LIVE_TAIL behind it; so what is said is known soon.
     """
     size = len(samples)
     if size < _LIVE_SHORTEST:
@@ -88,7 +93,7 @@ def live_end(samples: np.ndarray) -> int | None:
         return _quietest(samples, (last_word, size))
     if size < LIVE_LONGEST_S * SAMPLE_RATE_HZ:
         return None
-    return _in_pause(samples, pauses, dips, (size // 2, size), size)
+    return _in_pause(samples, pauses, dips, (size // 2, size - LIVE_TAIL), size)
 
 
 def _in_pause(samples: np.ndarray, pauses: Sequence[Range], dips: Sequence[Range], within: Range, aim: int) -> int:

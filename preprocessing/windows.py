@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preprocessing.container import AudioInfo, Limits, probe
-from preprocessing.cutting import live_end, lookahead, window_end
+from preprocessing.cutting import LIVE_LEAD, LIVE_TAIL, live_end, lookahead, window_end
 from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, check_wave_size, decode
 from preprocessing.errors import CorruptAudioError
 from preprocessing.recording_bytes import RecordingBytes, recording_bytes
@@ -19,17 +19,32 @@ _LIVE_STEP = SAMPLE_RATE_HZ // 5  # 0.2 s: how often a live stream is looked at
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of the recording that the models take as one clip."""
+    """A stretch of the recording that the models take as one clip, perhaps with some of what lies around it.
+
+    start_s : of the stretch
+    samples : fp32 [samples], 16 kHz mono
+    lead, tail : how many of them lie before the stretch, and after it
+    """
 
     start_s: float
-    samples: np.ndarray  # fp32 [samples], 16 kHz mono
+    samples: np.ndarray
+    lead: int = 0
+    tail: int = 0
 
     @property
     def duration_s(self) -> float:
-        return len(self.samples) / SAMPLE_RATE_HZ
+        """Of the stretch."""
+        return (len(self.samples) - self.lead - self.tail) / SAMPLE_RATE_HZ
+
+    @property
+    def own_s(self) -> tuple[float, float] | None:
+        """Where the stretch begins and ends within the samples, in seconds; None where it is all of them."""
+        if not (self.lead or self.tail):
+            return None
+        return self.lead / SAMPLE_RATE_HZ, (len(self.samples) - self.tail) / SAMPLE_RATE_HZ
 
     def wav(self) -> bytes:
-        """The window as a WAVE file."""
+        """All samples as a WAVE file."""
         return wave_bytes(self.samples[None], SAMPLE_RATE_HZ)
 
 
@@ -111,13 +126,19 @@ def cut(blocks: Iterable[np.ndarray], max_s: float) -> Iterator[Window]:
 
 
 def cut_live(blocks: Iterable[np.ndarray]) -> Iterator[Window]:
-    """Cuts a stream of 16 kHz mono blocks (fp32 [any]) that comes as it is spoken; a window as soon as it can end."""
-    start, buffer = 0, np.zeros(0, np.float32)
+    """Cuts a stream of 16 kHz mono blocks (fp32 [any]) that comes as it is spoken; a window as soon as it can end.
+
+    A window comes with LIVE_LEAD samples of what was before it and LIVE_TAIL of what comes after it, as far as they
+    are there, so that a word beside a cut is heard whole.
+    """
+    start, lead, buffer = 0, 0, np.zeros(0, np.float32)  # the buffer begins `lead` samples before `start`
     for block in blocks:
         for first in range(0, len(block), _LIVE_STEP):
             buffer = np.concatenate((buffer, block[first : first + _LIVE_STEP]))
-            if (at := live_end(buffer)) is not None:
-                yield Window(start / SAMPLE_RATE_HZ, buffer[:at])
-                start, buffer = start + at, buffer[at:]
-    if len(buffer):
-        yield Window(start / SAMPLE_RATE_HZ, buffer)
+            if (at := live_end(buffer[lead:])) is not None:
+                end = lead + at
+                samples = buffer[: end + LIVE_TAIL]
+                yield Window(start / SAMPLE_RATE_HZ, samples, lead, len(samples) - end)
+                start, lead, buffer = start + at, min(end, LIVE_LEAD), buffer[max(0, end - LIVE_LEAD) :]
+    if len(buffer) > lead:
+        yield Window(start / SAMPLE_RATE_HZ, buffer, lead)

@@ -14,6 +14,7 @@ from aircheck.gateway.answers import Answer
 from aircheck.gateway.episode_language import SURE, Detection, EpisodeLanguage
 from aircheck.policy.compositions import Compositions
 from aircheck.policy.fold import add_undecoded, fold, shift
+from aircheck.policy.own import Own, SaidWord, last_said
 from aircheck.policy.packs import CoverageRules
 from aircheck_client.schema import Verdict, clock
 from preprocessing.errors import CorruptAudioError
@@ -34,12 +35,19 @@ class Window(Protocol):
     def duration_s(self) -> float: ...
 
     @property
-    def wav(self) -> bytes: ...
+    def wav(self) -> bytes:
+        """WAVE bytes: the stretch, or more where `own` says so."""
+        ...
+
+    @property
+    def own(self) -> Own | None:
+        """Where in `wav` the stretch lies, which alone is reported; None: it is all of it."""
+        ...
 
 
-CheckWindow = Callable[[bytes, str], Awaitable[Answer]]
-"""A window as WAVE bytes, and the language to transcribe it in (empty: detect it), to what the models answer, with
-times relative to the window."""
+CheckWindow = Callable[[bytes, str, Own | None], Awaitable[Answer]]
+"""A window as WAVE bytes, the language to transcribe it in (empty: detect it), and what of it is reported (None: all),
+to what the models answer, with times from the start of that."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,8 @@ class _Windows:
         self._held: deque[_Sent] = deque()  # answered, and waiting for a decision about their language
         self._tasks: set[asyncio.Task[Answer]] = set()
         self._reader: asyncio.Task[None] | None = None
+        self._latest: asyncio.Task[Answer] | None = None
+        self._said: tuple[SaidWord, ...] = ()  # the last words of windows that overlap
 
     async def __aenter__(self) -> _Windows:
         return self
@@ -205,7 +215,19 @@ class _Windows:
         return self._send(sent.window, language)
 
     def _send(self, window: Window, language: str) -> _Sent:
-        task = asyncio.ensure_future(self._check(window.wav, language))
+        task = asyncio.ensure_future(self._ask(window, language, self._latest))
+        self._latest = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return _Sent(window, language, task)
+
+    async def _ask(self, window: Window, language: str, before: asyncio.Task[Answer] | None) -> Answer:
+        """What overlaps the window before waits for its words, so as to leave them out."""
+        own = window.own
+        if own is None:
+            return await self._check(window.wav, language, None)
+        if before is not None:
+            await before
+        answer = await self._check(window.wav, language, own.after(self._said, window.start_s - own.start_s))
+        self._said = last_said(self._said, answer.verdict.segments, window.start_s)
+        return answer

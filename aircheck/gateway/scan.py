@@ -217,11 +217,4 @@ async def _within(windows: tuple[DecodedWindow, ...], longest_s: float) -> Async
             yield window
         else:
             samples = wave_samples(window.wav)[:, : int(longest_s * SAMPLE_RATE_HZ)]
-            yield _Trimmed(0.0, longest_s, wave_bytes(samples, SAMPLE_RATE_HZ))
-
-
-@dataclass(frozen=True)
-class _Trimmed:
-    start_s: float
-    duration_s: float
-    wav: bytes
+            yield DecodedWindow(0.0, longest_s, wave_bytes(samples, SAMPLE_RATE_HZ))

@@ -26,6 +26,7 @@ from aircheck.gateway.processes import ProcessWatch, cpu_seconds
 from aircheck.gateway.triton_link import SILENCE, LostError, Served
 from aircheck.gateway.triton_process import OnLog, TritonProcess
 from aircheck.gateway.workspace import Workspace
+from aircheck.policy.own import Own
 from aircheck.settings import Settings
 from aircheck.triton import TritonError
 from aircheck_client.schema import Context
@@ -117,12 +118,15 @@ class Supervisor:
         if self._workspace is not None:
             self._workspace.close()
 
-    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
+    async def infer(
+        self, wav: bytes, context: Context, language: str, deadline_s: float | None, own: Own | None = None
+    ) -> Answer:
         """The verdict on a window of at most 30 s.
 
         wav : any audio file that the models' decoder takes
         language : ISO 639-1 code to transcribe in; empty: detect it
         deadline_s : on the clock of time.monotonic; None: answered or refused at some time
+        own : the stretch of it that the answer is about; None: all of it
 
         A window that was under way when Triton or a model ended is sent once more. Cancelled with its task, and dropped
         by the models then. Raises BusyError (the models have no room, or do not come back), WindowError (a model failed
@@ -131,7 +135,7 @@ class Supervisor:
         self._in_flight += 1
         try:
             async with asyncio.timeout_at(deadline_s):  # the loop's clock is time.monotonic
-                return await self._infer(wav, context, language, deadline_s)
+                return await self._infer(wav, context, language, deadline_s, own)
         finally:
             self._in_flight -= 1
 
@@ -155,14 +159,16 @@ class Supervisor:
             self._run = None
         self._is_serving.set()  # whoever waits for a Triton learns that none comes
 
-    async def _infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
+    async def _infer(
+        self, wav: bytes, context: Context, language: str, deadline_s: float | None, own: Own | None
+    ) -> Answer:
         try:
-            return await (await self._serving()).ask(wav, context, language, deadline_s)
+            return await (await self._serving()).ask(wav, context, language, deadline_s, own)
         except LostError as fault:
             LOG.info("a window is sent again: %s", fault)
         async with self._suspects:  # one at a time: should a process end again, it is known which window does that
             try:
-                return await (await self._serving()).ask(wav, context, language, deadline_s)
+                return await (await self._serving()).ask(wav, context, language, deadline_s, own)
             except LostError as fault:
                 raise WindowError(f"the models ended twice while they worked on this window: {fault}") from None
 
@@ -253,9 +259,11 @@ class _Run:
             self._on_lost()
             self._lost.set_result(reason)
 
-    async def ask(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
+    async def ask(
+        self, wav: bytes, context: Context, language: str, deadline_s: float | None, own: Own | None
+    ) -> Answer:
         """As TritonLink.infer; raises LostError as soon as this Triton is given up."""
-        call = asyncio.create_task(self.process.link.infer(wav, context, language, deadline_s))
+        call = asyncio.create_task(self.process.link.infer(wav, context, language, deadline_s, own))
         self.asked += 1
         try:
             # one that is lost while others are answered is no stall

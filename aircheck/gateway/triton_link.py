@@ -27,6 +27,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.errors import BusyError, WindowError
 from aircheck.inference.abandonment import PARAMETER
+from aircheck.policy.own import PARAMETER as OWN_PARAMETER
+from aircheck.policy.own import Own
 from aircheck.policy.taxonomy import Category, Event
 from aircheck.triton_command import ENSEMBLE
 from aircheck_client.schema import Context, ModelVersion, TextFindings, Transcript, Verdict
@@ -100,17 +102,20 @@ class TritonLink:
         except grpc.RpcError:
             return False
 
-    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
+    async def infer(
+        self, wav: bytes, context: Context, language: str, deadline_s: float | None, own: Own | None = None
+    ) -> Answer:
         """The verdict on a window, and its scores.
 
         language : ISO 639-1 code to transcribe in; empty: detect it
         deadline_s : on the clock of time.monotonic
+        own : the stretch of `wav` that the answer is about, with times from its start on; None: all of it
 
         Raises LostError, BusyError (no room), WindowError (a model failed on it), AudioError (it cannot be used) and
         TimeoutError. Cancelled with its task: the models drop the window then.
         """
         with self._waited_for() as ticket:
-            request = _request(wav, context, language, ticket)
+            request = _request(wav, context, language, ticket, own)
             timeout_s = None if deadline_s is None else max(0.001, deadline_s - time.monotonic())
             try:
                 answer = await self._stub().ModelInfer(request, timeout=timeout_s)
@@ -185,7 +190,9 @@ class TritonLink:
                 ticket.unlink()
 
 
-def _request(wav: bytes, context: Context, language: str, ticket: Path | None) -> service_pb2.ModelInferRequest:
+def _request(
+    wav: bytes, context: Context, language: str, ticket: Path | None, own: Own | None
+) -> service_pb2.ModelInferRequest:
     """Shapes: AUDIO UINT8 [1, bytes]; CONTEXT and LANGUAGE STRING [1, 1]."""
     strings = {"CONTEXT": context.model_dump_json().encode(), "LANGUAGE": language.encode()}
     tensor = service_pb2.ModelInferRequest.InferInputTensor
@@ -200,6 +207,8 @@ def _request(wav: bytes, context: Context, language: str, ticket: Path | None) -
     )
     if ticket is not None:
         request.parameters[PARAMETER].string_param = str(ticket)
+    if own is not None:
+        request.parameters[OWN_PARAMETER].string_param = own.model_dump_json()
     return request
 
 

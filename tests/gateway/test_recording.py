@@ -14,6 +14,7 @@ from aircheck.gateway import recording as module
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.recording import CheckWindow, Recording, Terms
 from aircheck.policy.decide import decide_window
+from aircheck.policy.own import Own
 from aircheck.policy.packs import PackLibrary
 from aircheck.settings import ROOT
 from aircheck_client.schema import (
@@ -37,6 +38,7 @@ class Window:
     start_s: float
     duration_s: float
     wav: bytes
+    own: Own | None = None
 
 
 WINDOWS = [Window(WINDOW_S * index, WINDOW_S, bytes([index])) for index in range(5)]
@@ -84,7 +86,7 @@ def answer(speech: Speech, language: str, has_words: bool = True) -> Verdict:
 def models(*speeches: Speech | None) -> CheckWindow:
     """Window n holds speeches[n]; the last is repeated, and None is silence."""
 
-    async def check(wave: bytes, language: str) -> Answer:
+    async def check(wave: bytes, language: str, own: Own | None) -> Answer:
         speech = speeches[min(WAVES.index(wave), len(speeches) - 1)]
         return Answer(answer(speech or ("cy", 0.4, 1.0), language, has_words=speech is not None))
 
@@ -142,9 +144,9 @@ def test_the_verdicts_depend_neither_on_the_load_nor_on_what_is_in_flight() -> N
     def slowed(seed: int) -> CheckWindow:
         waits = random.Random(seed)
 
-        async def check(wave: bytes, language: str) -> Answer:
+        async def check(wave: bytes, language: str, own: Own | None) -> Answer:
             await asyncio.sleep(waits.random() / 50)
-            return await speeches(wave, language)
+            return await speeches(wave, language, own)
 
         return check
 
@@ -157,9 +159,9 @@ def test_a_window_is_sent_again_only_if_its_language_changes() -> None:
     sent: Counter[bytes] = Counter()
     check = models(ENGLISH)
 
-    async def counted(wave: bytes, language: str) -> Answer:
+    async def counted(wave: bytes, language: str, own: Own | None) -> Answer:
         sent[wave] += 1
-        return await check(wave, language)
+        return await check(wave, language, own)
 
     run(counted)
     assert set(sent.values()) == {1}
@@ -180,13 +182,13 @@ def test_no_more_windows_are_ahead_than_told() -> None:
     under_way, most = 0, 0
     check = models(ENGLISH)
 
-    async def counted(wave: bytes, language: str) -> Answer:
+    async def counted(wave: bytes, language: str, own: Own | None) -> Answer:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
         await asyncio.sleep(0.001)
         under_way -= 1
-        return await check(wave, language)
+        return await check(wave, language, own)
 
     run(counted, parallel=3)
     assert most == 3
@@ -198,13 +200,13 @@ def test_the_first_windows_are_few_so_that_their_verdicts_come_soon(monkeypatch:
     under_way = 0
     seen = list[int]()
 
-    async def counted(wave: bytes, language: str) -> Answer:
+    async def counted(wave: bytes, language: str, own: Own | None) -> Answer:
         nonlocal under_way
         under_way += 1
         await asyncio.sleep(0.01)
         seen.append(under_way)
         under_way -= 1
-        return await check(wave, language)
+        return await check(wave, language, own)
 
     run(counted, parallel=8)
     assert seen[0] == 2
@@ -215,9 +217,9 @@ def test_live_audio_is_answered_at_once_and_no_window_twice() -> None:
     sent: Counter[bytes] = Counter()
     check = models(("la", 0.4, 3.0), None, ENGLISH, SPANISH)
 
-    async def counted(wave: bytes, language: str) -> Answer:
+    async def counted(wave: bytes, language: str, own: Own | None) -> Answer:
         sent[wave] += 1
-        return await check(wave, language)
+        return await check(wave, language, own)
 
     async def scan() -> list[str]:
         recording = Recording(counted, Terms(1, RULES.coverage, is_live=True))
@@ -250,10 +252,10 @@ def test_what_was_found_before_a_fault_is_given_first() -> None:
 def test_a_window_that_the_models_fail_on_costs_no_window_before_it() -> None:
     good = models(None, None)  # no language is known yet, so these windows wait for a decision
 
-    async def check(wave: bytes, language: str) -> Answer:
+    async def check(wave: bytes, language: str, own: Own | None) -> Answer:
         if wave == WAVES[2]:
             raise RuntimeError("failed")
-        return await good(wave, language)
+        return await good(wave, language, own)
 
     assert asyncio.run(until_fault(Recording(check, Terms(4, RULES.coverage)), decoded())) == (2, "failed")
 
@@ -261,9 +263,9 @@ def test_a_window_that_the_models_fail_on_costs_no_window_before_it() -> None:
 def test_who_stops_listening_ends_what_is_in_flight() -> None:
     check = models(ENGLISH)
 
-    async def slow(wave: bytes, language: str) -> Answer:
+    async def slow(wave: bytes, language: str, own: Own | None) -> Answer:
         await asyncio.sleep(0 if wave == WAVES[0] else 3600)
-        return await check(wave, language)
+        return await check(wave, language, own)
 
     async def scan() -> set[asyncio.Task[object]]:
         verdicts = Recording(slow, Terms(3, RULES.coverage)).windows(decoded())

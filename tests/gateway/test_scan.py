@@ -14,6 +14,7 @@ from aircheck.gateway.errors import StalledError
 from aircheck.gateway.scan import PartialError, Parts, RecordingScan, Request
 from aircheck.gateway.scheduling import Priority, WindowScheduler
 from aircheck.policy.decide import decide_window
+from aircheck.policy.own import Own
 from aircheck.policy.packs import PackLibrary
 from aircheck.settings import ROOT, Settings
 from aircheck_client.schema import AcousticFindings, Action, Context, TextFindings, Transcript, Verdict
@@ -28,8 +29,10 @@ ENOUGH_S = 60.0
 class Models:
     """Find nothing in any window."""
 
-    async def infer(self, wav: bytes, context: Context, language: str, deadline_s: float | None) -> Answer:
-        seconds = wave_samples(wav).shape[1] / RATE_HZ
+    async def infer(
+        self, wav: bytes, context: Context, language: str, deadline_s: float | None, own: Own | None = None
+    ) -> Answer:
+        seconds = own.end_s - own.start_s if own else wave_samples(wav).shape[1] / RATE_HZ
         transcript = Transcript(model="ear", model_version="1")
         text, sound = TextFindings(model="text", model_version="1"), AcousticFindings(model="sound", model_version="1")
         return Answer(decide_window(transcript, text, sound, seconds, context, RULES))

@@ -42,7 +42,7 @@ class FakeTriton:
     async def kill(self):
         self.was_killed = True
 
-    async def _infer(self, wav, context, language, deadline_s):
+    async def _infer(self, wav, context, language, deadline_s, own=None):
         self.asked.append(wav)
         try:
             await asyncio.sleep(3600 if wav == SLOW else 0.02)

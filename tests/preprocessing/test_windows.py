@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.container import Limits
-from preprocessing.cutting import LIVE_LONGEST_S
+from preprocessing.cutting import LIVE_LEAD, LIVE_LONGEST_S, LIVE_TAIL
 from preprocessing.errors import CorruptAudioError
 from preprocessing.windows import Episode, cut, cut_live
 from support.audio import encode, silence, tone, wav
@@ -80,9 +80,24 @@ def test_live_windows_end_soon_and_join_to_the_whole():
     talk = np.concatenate([TALK, np.zeros(16_000, np.float32), TALK])
     blocks = np.array_split(talk, 97)
     windows = list(cut_live(blocks))
-    assert np.array_equal(np.concatenate([window.samples for window in windows]), talk)
+    own = [window.samples[window.lead : len(window.samples) - window.tail] for window in windows]
+    assert np.array_equal(np.concatenate(own), talk)
     assert [window.start_s for window in windows] == list(
         np.cumsum([0, *(window.duration_s for window in windows[:-1])])
     )
     assert max(window.duration_s for window in windows) <= LIVE_LONGEST_S + 0.2
     assert len(windows) > talk.size / 16_000 / LIVE_LONGEST_S
+
+
+def test_a_live_window_is_heard_with_what_lies_around_it():
+    talk = np.concatenate([TALK, TALK])
+    windows = list(cut_live(np.array_split(talk, 97)))
+    assert len(windows) > 3
+    for window in windows:
+        first = round(window.start_s * 16_000) - window.lead
+        assert np.array_equal(window.samples, talk[first : first + len(window.samples)])
+    assert [window.lead for window in windows] == [min(LIVE_LEAD, round(w.start_s * 16_000)) for w in windows]
+    assert all(0 < window.tail <= LIVE_TAIL for window in windows[:-1])
+    assert windows[-1].tail == 0
+    lead_s = windows[-1].lead / 16_000
+    assert windows[-1].own_s == pytest.approx((lead_s, lead_s + windows[-1].duration_s))

@@ -93,6 +93,7 @@ class WindowHeader:
 
     start_s: Seconds
     duration_s: Seconds
+    own_s: tuple[Seconds, Seconds] | None  # preprocessing.windows.Window
     position_s: Seconds  # how far the recording has been decoded
     read_bytes: Annotated[int, Field(ge=0)]  # and how far its file has been read
 

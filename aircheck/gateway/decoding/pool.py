@@ -30,6 +30,7 @@ from aircheck.gateway.decoding.process import DecoderProcess, Zygote
 from aircheck.gateway.decoding.sandbox import SandboxLimits
 from aircheck.gateway.decoding.spool import Spool
 from aircheck.gateway.log import LOG
+from aircheck.policy.own import Own
 from preprocessing import errors
 from preprocessing.container import Limits
 
@@ -46,11 +47,16 @@ _FAILURE = TypeAdapter(Failure)
 
 @dataclass(frozen=True)
 class DecodedWindow:
-    """A stretch of the recording that the models take as one clip."""
+    """A stretch of the recording that the models take as one clip.
+
+    wav : 16 kHz mono float WAVE
+    own : where in it the stretch lies; None: it is all of it
+    """
 
     start_s: float
     duration_s: float
-    wav: bytes  # 16 kHz mono float WAVE
+    wav: bytes
+    own: Own | None = None
 
 
 class DecoderPool:
@@ -280,7 +286,8 @@ class Decoding:
             self.position_s = header.position_s
             self._spool.want(header.read_bytes)
             self._allow_cpu()
-            self._windows.put_nowait(DecodedWindow(header.start_s, header.duration_s, payload))
+            own = Own(start_s=header.own_s[0], end_s=header.own_s[1]) if header.own_s else None
+            self._windows.put_nowait(DecodedWindow(header.start_s, header.duration_s, payload, own))
         elif kind is Kind.DONE:
             self.summary = _SUMMARY.validate_python(fields)
             self.position_s = self.summary.decoded_s

@@ -74,7 +74,7 @@ class Worker:
                     self._receive()
                 self._windows_owed -= 1
                 header = WindowHeader(
-                    window.start_s, window.duration_s, episode.report.decoded_s, self._file.read_bytes
+                    window.start_s, window.duration_s, window.own_s, episode.report.decoded_s, self._file.read_bytes
                 )
                 self._send(Kind.WINDOW, asdict(header), window.wav())
             warnings = tuple(text[:MAX_MESSAGE] for text in episode.warnings()[:MAX_WARNINGS])

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from aircheck.inference.text_safety.sentences import is_finished
+
 MIN_CLAUSE_WORDS = 3
 """A shorter clause ("well, you know,") is read with the one before or after it."""
 
@@ -46,6 +48,22 @@ def combined(sentences: Sequence[str], logits: Mapping[str, np.ndarray]) -> np.n
     """
     alone = np.stack([_in_itself(sentence, logits) for sentence in sentences])
     return with_context(alone, np.stack([logits[text] for text in in_context(sentences)]))
+
+
+def combined_after(before: str, sentences: Sequence[str], logits: Mapping[str, np.ndarray]) -> np.ndarray:
+    """As `combined`, of sentences that follow on `before`, which has been scored already.
+
+    Where `before` breaks off, as the first sentence is the rest of it, both count as one for that: unless `before` is
+    harmful by itself, and so has been found.
+
+    Args:
+        logits: of the `readings` of `before` and the sentences.
+    """
+    found = combined([before, *sentences], logits)[1:]
+    if not is_finished(before):
+        whole = np.maximum(found[0], logits[in_context([before, *sentences])[0]])
+        found[0] = np.where(logits[before] < 0, whole, found[0])
+    return found
 
 
 def in_context(sentences: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from aircheck.policy.own import Own
 from aircheck_client.schema import Segment
 
 MAX_WORDS = 24
@@ -55,6 +56,20 @@ def normalise(text: str) -> str:
     return " ".join(_STRAY_APOSTROPHE.sub("", spaced).split())
 
 
+def is_finished(sentence: str) -> bool:
+    """Whether its punctuation says that it is over."""
+    return sentence.rstrip(_CLOSING).endswith(_ENDS_SENTENCE)
+
+
+def sentence_before(own: Own, segments: Sequence[Segment]) -> str:
+    """The last sentence that was said before the segments of a window, finished or not; empty where there is none."""
+    if not own.said or not segments or segments[0].start_s - own.said[-1].end_s > MAX_PAUSE_S:
+        return ""
+    words = "".join(word.text for word in own.said).split()
+    first = max((place for place, word in enumerate(words[:-1], 1) if is_finished(word)), default=0)
+    return " ".join(words[first:])
+
+
 def sentences(segments: Sequence[Segment]) -> list[Sentence]:
     """A window's sentences in order: every word of its consecutive segments, once."""
     made: list[list[_Word]] = [[]]
@@ -67,7 +82,7 @@ def sentences(segments: Sequence[Segment]) -> list[Sentence]:
             made[-1].append(word)
             if word.text.endswith(_ENDS_SENTENCE):
                 made.append([])
-        if made[-1] and made[-1][-1].text.rstrip(_CLOSING).endswith(_ENDS_SENTENCE):
+        if made[-1] and is_finished(made[-1][-1].text):
             made.append([])
     return [_sentence(words) for words in made if words]
 

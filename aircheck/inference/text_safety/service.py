@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import LabelMapError, TranscriptError
 from aircheck.inference.text_safety.guard_card import GuardCard
 from aircheck.inference.text_safety.labels import LabelMap
-from aircheck.inference.text_safety.passage import combined, readings
+from aircheck.inference.text_safety.passage import combined, combined_after, readings
 from aircheck.inference.text_safety.profanity import Profanity
 from aircheck.inference.text_safety.sentences import Sentence, sentences
 from aircheck.policy.taxonomy import Category
@@ -87,30 +88,63 @@ def parse_transcript(json: str | bytes) -> Transcript:
 
 
 def classify(
-    classifier: TextClassifier, windows: Sequence[Sequence[Segment]], profanity: Profanity | None = None
+    classifier: TextClassifier,
+    windows: Sequence[Sequence[Segment]],
+    profanity: Profanity | None = None,
+    before: Sequence[str] = (),
 ) -> list[TextFindings]:
     """Findings of each window, in order: a score per category for each of its sentences.
 
     A sentence is scored by all its readings (passage.py); all windows' texts go to the classifier together. Profanity
     is found by the lists of swear words, where one covers the sentence's language; a classifier that scores it too can
     only raise that score.
+
+    Args:
+        before: of each window, the sentence that was said before it, which is read with it and not scored again; empty
+            for none.
     """
-    of_windows = [sentences(window) for window in windows]
-    texts = list(dict.fromkeys(text for window in of_windows for text in readings([item.text for item in window])))
+    passages = [
+        _Passage(sentences(window), said) for window, said in zip(windows, before or [""] * len(windows), strict=True)
+    ]
+    texts = list(dict.fromkeys(text for passage in passages for text in passage.readings()))
     logits = dict(zip(texts, _logits(classifier.score(texts)), strict=True))
     found = []
-    for window in of_windows:
-        scores = expit(combined([item.text for item in window], logits)) if window else ()
+    for passage in passages:
         found.append(
             TextFindings(
                 model=classifier.name,
                 model_version=classifier.version,
                 languages=classifier.languages,
-                sentences=tuple(map(partial(_scores, classifier, profanity), window, scores)),
+                sentences=tuple(
+                    map(partial(_scores, classifier, profanity), passage.sentences, passage.scores(logits))
+                ),
                 word_lists=profanity.model if profanity else None,
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """A window's sentences, and the one before them, perhaps empty."""
+
+    sentences: Sequence[Sentence]
+    before: str
+
+    def readings(self) -> list[str]:
+        """Every text that is classified for it."""
+        texts = [item.text for item in self.sentences]
+        return readings([self.before, *texts] if self.before and texts else texts)
+
+    def scores(self, logits: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """Of each sentence, [categories]."""
+        texts = [item.text for item in self.sentences]
+        if not texts:
+            return ()
+        found: np.ndarray = expit(
+            combined_after(self.before, texts, logits) if self.before else combined(texts, logits)
+        )
+        return list(found)
 
 
 def _logits(scores: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ from aircheck.inference.whisper.decoding.quantization import (
     require_device,
 )
 from aircheck.inference.whisper.decoding.segments import WindowTranscript, transcript
+from aircheck.inference.whisper.decoding.word_timestamps import warm_up
 from aircheck.inference.whisper.scheduling.backend import backend_of
 from aircheck.inference.whisper.scheduling.background import BackgroundThread
 from aircheck.inference.whisper.scheduling.faults import end_process_if_sticky
@@ -127,6 +128,7 @@ class WhisperEngine:
         self._options = options or DecodingOptions()
         n_workers = min(n_workers, self.n_slots)
         self._background = BackgroundThread("whisper-alignment")
+        self._background.submit(warm_up)
         self._workers = [
             Scheduler(ModelRunner(model, self._options, share, *networks, mode, self._backend), self._background.submit)
             for share in ((self.n_slots + at) // n_workers for at in range(n_workers))  # as even as can be

@@ -10,6 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.judge_endpoint import judge_of
+from aircheck.policy.own import own_findings_json, own_of
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
 
@@ -47,9 +48,12 @@ class TritonPythonModel:
     def _respond(self, request: Any) -> Any:
         """One request, of any number of windows; its fault is its own and never its neighbours'."""
         columns = [pb_utils.get_input_tensor_by_name(request, name).as_numpy()[:, 0] for name in _INPUTS]
+        rows = [*zip(*columns, strict=True)]
         try:
-            verdicts = [self._verdict(*row) for row in zip(*columns, strict=True)]
-            findings = [self._findings(*row[:-1]) for row in zip(*columns, strict=True)]
+            if own := own_of(request.parameters()):
+                rows = [(*own_findings_json(*row[:3], own), own.duration_s, *row[4:]) for row in rows]
+            verdicts = [self._verdict(*row) for row in rows]
+            findings = [self._findings(*row[:-1]) for row in rows]
         except PolicyError as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
         return pb_utils.InferenceResponse([_strings("VERDICT", verdicts), _strings("FINDINGS", findings)])

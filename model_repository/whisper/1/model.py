@@ -26,6 +26,8 @@ from aircheck.inference.whisper.engine import (
 from aircheck.inference.whisper.pending import Answer, PendingRequests
 from aircheck.inference.whisper.triton_metrics import EngineMetrics
 from aircheck.inference.whisper.weights.checkpoint import load
+from aircheck.policy.errors import RequestError
+from aircheck.policy.own import Own, own_of, own_segments
 from aircheck.settings import Settings
 from aircheck_client.schema import Span, Transcript
 
@@ -59,25 +61,29 @@ class TritonPythonModel:
                 texts(pb_utils.get_input_tensor_by_name(request, name).as_numpy()) for name in ("SPEECH", "LANGUAGE")
             )
             try:
-                spans = [parse_speech(one) for one in speech]
+                own = own_of(request.parameters())
+                spans = [_speech(parse_speech(one), own) for one in speech]
                 self.engine.check(log_mels, durations_s, [language or None for language in languages])
-            except WindowError as error:
+            except (WindowError, RequestError) as error:
                 _send(sender, _error(str(error), pb_utils.TritonError.INVALID_ARG))
                 continue
             # copies: the request's memory goes back to Triton
             windows = [
-                Window(log_mel.copy(), duration_s, its, language or None)
+                Window(log_mel.copy(), duration_s, its, language or None, with_words=own is not None)
                 for log_mel, duration_s, its, language in zip(log_mels, durations_s, spans, languages, strict=True)
             ]
             is_cancelled = abandonment(request.parameters()) or sender.is_cancelled
-            self.pending.submit(windows, lambda answer, sender=sender: self._answer(sender, answer), is_cancelled)
+            parts = [(own, duration_s) if own else None for duration_s in durations_s]
+            self.pending.submit(
+                windows, lambda answer, sender=sender, parts=parts: self._answer(sender, answer, parts), is_cancelled
+            )
 
     def finalize(self) -> None:
         self.metrics.close()
         self.pending.close()
         self.engine.close()
 
-    def _answer(self, sender: Any, answer: Answer) -> None:
+    def _answer(self, sender: Any, answer: Answer, parts: list[tuple[Own, float] | None]) -> None:
         if answer is None:
             response = _error("the request was cancelled", pb_utils.TritonError.CANCELLED)
         elif isinstance(answer, EngineBusyError):
@@ -85,7 +91,7 @@ class TritonPythonModel:
         elif isinstance(answer, Exception):
             response = _error(f"whisper: {answer}", pb_utils.TritonError.INTERNAL)
         else:
-            transcripts = [self._transcript(window) for window in answer]
+            transcripts = [self._transcript(window, part) for window, part in zip(answer, parts, strict=True)]
             response = pb_utils.InferenceResponse(
                 [
                     pb_utils.Tensor("TEXT", strings([transcript.text for transcript in transcripts])),
@@ -94,7 +100,8 @@ class TritonPythonModel:
             )
         _send(sender, response)
 
-    def _transcript(self, window: WindowTranscript) -> Transcript:
+    def _transcript(self, window: WindowTranscript, part: tuple[Own, float] | None) -> Transcript:
+        """part: what is reported of the window, and the seconds of its audio; None: all."""
         return Transcript(
             model=self.engine.name,
             model_version=self.engine.version,
@@ -102,9 +109,15 @@ class TritonPythonModel:
             detected_language=window.detected_language,
             detected_probability=window.detected_probability,
             speech=tuple(Span(start_s=start_s, end_s=end_s) for start_s, end_s in window.speech or ()),
-            segments=window.segments,
+            segments=own_segments(window.segments, *part) if part else window.segments,
             n_dropped=window.n_dropped,
         )
+
+
+def _speech(spans: tuple[tuple[float, float], ...], own: Own | None) -> tuple[tuple[float, float], ...]:
+    """None where nobody speaks in what is reported: nothing need be transcribed."""
+    is_of_others = own is not None and all(end_s <= own.start_s or start_s >= own.end_s for start_s, end_s in spans)
+    return () if is_of_others else spans
 
 
 def _error(message: str, code: int) -> Any:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.errors import TranscriptError
+from aircheck.inference.text_safety.sentences import sentence_before
 from aircheck.inference.text_safety.service import (
     MAX_JSON_BYTES,
     MAX_SEGMENTS,
@@ -17,6 +18,7 @@ from aircheck.inference.text_safety.service import (
     parse_transcript,
     window_scores,
 )
+from aircheck.policy.own import Own, SaidWord
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment, Transcript
 
@@ -178,3 +180,43 @@ def test_hostile_json_is_refused_with_its_fault(value: str, named: str) -> None:
 def test_random_bytes_never_raise_anything_else(value: bytes) -> None:
     with contextlib.suppress(TranscriptError):
         assert isinstance(parse_transcript(value), Transcript)
+
+
+SPLIT = ("I will find you and I will", "kill you.")
+
+
+def test_a_threat_that_a_cut_splits_is_found_after_it(embedded: EmbeddedTextClassifier) -> None:
+    (alone,), (whole,) = (classify(embedded, [[segment(text)]]) for text in (SPLIT[0], " ".join(SPLIT)))
+    assert alone.sentences[0].scores["violence_threat"] < 0.5 <= whole.sentences[0].scores["violence_threat"]
+    rest = [segment("kill you. The bus is late.")]
+    (found,) = classify(embedded, [rest], before=[SPLIT[0]])
+    scores = [item.scores["violence_threat"] for item in found.sentences]
+    assert scores[0] >= whole.sentences[0].scores["violence_threat"] - 1e-6
+    assert scores[1] < 0.2
+    assert [item.text for item in found.sentences] == ["kill you.", "The bus is late."]
+
+
+def test_what_was_found_before_a_cut_is_not_found_again_after_it(embedded: EmbeddedTextClassifier) -> None:
+    before = "I will find you and I will kill you"
+    (found,) = classify(embedded, [[segment("tomorrow at the station.")]], before=[before])
+    assert found.sentences[0].scores["violence_threat"] < 0.5
+
+
+def said(*words: str) -> Own:
+    spoken = tuple(SaidWord(text=f" {word}", start_s=float(at), end_s=at + 0.5) for at, word in enumerate(words))
+    return Own(start_s=len(words), end_s=20.0, said=spoken)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("I", "will", "find"), "I will find"),
+        (("It", "rained.", "I", "will"), "I will"),
+        (("It", "rained.", "We", "left."), "We left."),
+    ],
+)
+def test_the_sentence_before_a_window_is_the_last_one_said(words: tuple[str, ...], sentence: str) -> None:
+    own = said(*words)
+    assert sentence_before(own, [segment("kill you.", own.start_s)]) == sentence
+    assert sentence_before(own, [segment("kill you.", own.start_s + 10)]) == ""  # after a pause
+    assert sentence_before(own, []) == ""

@@ -35,6 +35,11 @@ _LONGEST_MEDIAN_S = 0.7
 _dtw = numba.njit(nogil=True)(dtw_cpu.py_func)
 
 
+def warm_up() -> None:
+    """Compiles the time warping, which takes a second, so that the first window need not wait for it."""
+    _dtw(np.zeros((2, 2)))
+
+
 @dataclass(frozen=True)
 class TextAlignment:
     """Which audio each token of a window's text came from: what `words` needs.
@@ -64,7 +69,6 @@ class WordAligner:
         self._model, self._tokenizer, self._device = model, tokenizer, device
         mask = model.alignment_heads.to_dense().cpu()  # bool [layer, head]
         self._heads = [layer.nonzero().flatten().to(device) for layer in mask]
-        _dtw(np.zeros((2, 2)))  # compiled now, not while the first window waits
 
     def align(
         self, cross_kv: Tensor, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]

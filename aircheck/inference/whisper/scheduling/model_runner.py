@@ -187,7 +187,7 @@ class ModelRunner:
         self._n_positions = n_positions(dims, self.n_prompt + self.max_tokens)
         self._n_mels = dims.n_mels
         self._dtype: torch.dtype = model.decoder.token_embedding.weight.dtype
-        self._aligner = WordAligner(model, self.tokenizer, self.device) if options.word_timestamps else None
+        self._aligner = WordAligner(model, self.tokenizer, self.device)
         self.is_multilingual = model.is_multilingual
         self._encoder = encoder or WindowEncoder(model.encoder)
         self._decoder = decoder or StepDecoder(model.decoder)
@@ -329,10 +329,9 @@ class ModelRunner:
     def align(
         self, slots: Sequence[int], windows: Sequence[DecodedWindow], durations_s: Sequence[float]
     ) -> list[PendingWords]:
-        """When each word of these slots' texts is spoken, of options with word timestamps; the slots may be used again.
+        """When each word of these slots' texts is spoken; the slots may be used again.
 
         Where it must not matter what shares a batch, one window at a time."""
-        assert self._aligner is not None
         pending = [PendingWords()] * len(slots)
         rows = [row for row, window in enumerate(windows) if self._aligner.has_text(window, durations_s[row])]
         n_together = _MAX_ALIGNED if self.mode.is_graphed and not self.mode.is_deterministic else 1

@@ -245,11 +245,12 @@ class Scheduler:
             self._retire(sequence)
             self.tally.n_passes += 1
             self.tally.compute_s += now_s - sequence.since_s
-        if ended and self._options.word_timestamps:
-            self._align(ended)
-            return
+        aligned = [one for one in ended if self._options.word_timestamps or one[0].window.with_words]
+        if aligned:
+            self._align(aligned)
         for sequence, result in ended:
-            sequence.finish(result)
+            if not (self._options.word_timestamps or sequence.window.with_words):
+                sequence.finish(result)
 
     def _align(self, ended: list[tuple[Sequence, DecodedWindow]]) -> None:
         """Let the device read the texts again; the rest of finding their words is for another thread."""

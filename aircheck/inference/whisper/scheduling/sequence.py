@@ -24,6 +24,7 @@ class Window:
         without speech is not decoded, and text outside of speech does not count.
     language : ISO 639-1 code to transcribe in; None is the options', or detected
     max_tokens : most tokens to generate in a pass, where it is to be fewer than the options allow
+    with_words : also find when each word is spoken, whether or not the options ask for it
     """
 
     log_mel: np.ndarray | Tensor
@@ -31,6 +32,7 @@ class Window:
     speech: tuple[tuple[float, float], ...] | None = None
     language: str | None = None
     max_tokens: int | None = None
+    with_words: bool = False
 
 
 @dataclass(eq=False)
