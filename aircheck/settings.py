@@ -167,6 +167,12 @@ class Settings(BaseSettings):
 
     # How audio is cut, and what is refused.
     window_max_s: float = Field(30.0, ge=2.0, le=30.0, description="Longest window cut from an episode, in s.")
+    live_window_max_s: float = Field(
+        3.0,
+        ge=2.0,
+        le=15.0,
+        description="Longest window of live audio, in s; shorter ones are answered sooner, and each costs as much.",
+    )
     episode_parallel_windows: int = Field(8, ge=1, le=64, description="Windows of one episode in flight at a time.")
     max_parallel_episodes: int = Field(16, ge=1, description="Episodes worked on at a time; more wait their turn.")
     max_clip_bytes: int = Field(64 * 2**20, gt=0, description="Largest encoded clip, in bytes.")

@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("speech", type=Path, help="folder or manifest of recordings")
     parser.add_argument("--pauses", choices=("remove", "keep"), default="remove")
     parser.add_argument("--recordings", type=int, default=48, help="the first so many of the manifest")
+    parser.add_argument("--live-s", type=float, default=3.0, help="longest live window")
     parser.add_argument("--language", default="en")
     parser.add_argument("--whisper", default="base")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32")
@@ -64,7 +65,10 @@ def main() -> None:
     chosen = [one for one in read(asked.speech) if one.language == asked.language][: asked.recordings]
     files = list(_joined(chosen, asked.pauses == "remove"))
     engine = WhisperEngine(load(asked.whisper, torch.device("cpu"), DTYPES[asked.dtype]), threads=1)
-    cutters: dict[str, Cutter] = {"live": cut_live, "windows": lambda blocks: cut(blocks, WINDOW_S)}
+    cutters: dict[str, Cutter] = {
+        "live": lambda blocks: cut_live(blocks, asked.live_s),
+        "windows": lambda blocks: cut(blocks, WINDOW_S),
+    }
     report: dict[str, Any] = {
         "conditions": {
             "command": "python -m benchmarks.live_cuts " + " ".join(sys.argv[1:]),
@@ -72,6 +76,7 @@ def main() -> None:
             "whisper": asked.whisper,
             "dtype": asked.dtype,
             "pauses": asked.pauses,
+            "live_window_max_s": asked.live_s,
             "recordings": len(chosen),
             "audio_s": round(sum(len(file.samples) for file in files) / SAMPLE_RATE_HZ, 1),
         }

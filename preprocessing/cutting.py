@@ -27,7 +27,6 @@ _PAUSE_END = 3 * SAMPLE_RATE_HZ // 10  # only the last 0.3 s of a pause are sear
 _FILL_FOR_PAUSE = 2  # a pause that is 1 s longer is worth a window 2 s shorter: sentences end in the longer ones
 _MAX_WORTH = SAMPLE_RATE_HZ  # but no pause is worth more than one of 1 s
 
-LIVE_LONGEST_S = 5.0
 _LIVE_SHORTEST = 3 * SAMPLE_RATE_HZ // 2  # a window of 1.5 s, for each costs Whisper 30 s
 _LIVE_PAUSE = 2 * SAMPLE_RATE_HZ // 5  # 0.4 s: longer than between two words
 LIVE_LEAD = 6 * SAMPLE_RATE_HZ
@@ -75,10 +74,10 @@ def window_end(samples: np.ndarray, longest: int) -> int:
     return _in_pause(samples, pauses, dips, within, aim)
 
 
-def live_end(samples: np.ndarray) -> int | None:
+def live_end(samples: np.ndarray, longest: int) -> int | None:
     """The length of the window that begins with `samples`, fp32 [any], 16 kHz mono, while more is to come.
 
-    None: it goes on. A window ends as soon as somebody who spoke has paused, or after LIVE_LONGEST_S, in the longest
+    None: it goes on. A window ends as soon as somebody who spoke has paused, or after `longest` samples, in the longest
     pause or dip of its second half that has LIVE_TAIL behind it; so what is said is known soon.
     """
     size = len(samples)
@@ -91,7 +90,7 @@ def live_end(samples: np.ndarray) -> int | None:
     last_word = pauses[-1][0]
     if len(pauses) > 1 and size - last_word >= _LIVE_PAUSE:
         return _quietest(samples, (last_word, size))
-    if size < LIVE_LONGEST_S * SAMPLE_RATE_HZ:
+    if size < longest:
         return None
     return _in_pause(samples, pauses, dips, (size // 2, size - LIVE_TAIL), size)
 

@@ -64,9 +64,9 @@ class Episode:
         """
         return self._read(cut(decode(self._data, self._limits, self.report), max_s))
 
-    def live_windows(self) -> Iterator[Window]:
+    def live_windows(self, max_s: float) -> Iterator[Window]:
         """The same of a recording that is heard while it is made: short windows, each as soon as it can end."""
-        return self._read(cut_live(decode(self._data, self._limits, self.report)))
+        return self._read(cut_live(decode(self._data, self._limits, self.report), max_s))
 
     def _read(self, windows: Iterator[Window]) -> Iterator[Window]:
         yield from windows
@@ -125,8 +125,10 @@ def cut(blocks: Iterable[np.ndarray], max_s: float) -> Iterator[Window]:
         yield Window(start / SAMPLE_RATE_HZ, buffer)
 
 
-def cut_live(blocks: Iterable[np.ndarray]) -> Iterator[Window]:
+def cut_live(blocks: Iterable[np.ndarray], max_s: float) -> Iterator[Window]:
     """Cuts a stream of 16 kHz mono blocks (fp32 [any]) that comes as it is spoken; a window as soon as it can end.
+
+    Of its own, a window holds at most `max_s` seconds, and what comes in a fifth of one.
 
     A window comes with LIVE_LEAD samples of what was before it and LIVE_TAIL of what comes after it, as far as they
     are there, so that a word beside a cut is heard whole.
@@ -135,7 +137,7 @@ def cut_live(blocks: Iterable[np.ndarray]) -> Iterator[Window]:
     for block in blocks:
         for first in range(0, len(block), _LIVE_STEP):
             buffer = np.concatenate((buffer, block[first : first + _LIVE_STEP]))
-            if (at := live_end(buffer[lead:])) is not None:
+            if (at := live_end(buffer[lead:], int(max_s * SAMPLE_RATE_HZ))) is not None:
                 end = lead + at
                 samples = buffer[: end + LIVE_TAIL]
                 yield Window(start / SAMPLE_RATE_HZ, samples, lead, len(samples) - end)

@@ -148,7 +148,8 @@ class RecordingScan:
     async def _check(self, spool: Spool) -> Summary:
         settings = self._parts.settings
         limits = self._parts.limits(settings.max_episode_bytes, settings.max_episode_s)
-        async with self._parts.decoders.decode(spool, limits, settings.window_max_s, self._is_live) as decoding:
+        longest_s = settings.live_window_max_s if self._is_live else settings.window_max_s
+        async with self._parts.decoders.decode(spool, limits, longest_s, self._is_live) as decoding:
             self.decoding = decoding
             await self._events.put(decoding)
             stated_s = decoding.recording.duration_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,22 @@ def test_the_budget_grows_with_what_arrives_and_what_is_decoded():
     assert limits.cpu_s(0, 0.0) == 10.0
     assert limits.cpu_s(5 * 2**20, 0.0) == 20.0
     assert limits.cpu_s(5 * 2**20, 100.0) == 30.0
+
+
+HEADERS = Path("/usr/include")
+NUMBERS = re.compile(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("machine", "header"), [("x86_64", "x86_64-linux-gnu/asm/unistd_64.h"), ("aarch64", "asm-generic/unistd.h")]
+)
+def test_system_calls_have_the_kernels_numbers(machine, header):
+    if not (HEADERS / header).exists():
+        pytest.skip("the kernel's headers are not installed (linux-libc-dev)")
+    numbers = {name: int(number) for name, number in NUMBERS.findall((HEADERS / header).read_text())}
+    architecture = sandbox._ARCHITECTURES[machine]
+    ours = {**architecture.allowed, "clone": architecture.clone, "clone3": architecture.clone3}
+    assert ours == {name: numbers[name] for name in ours}
 
 
 def test_an_unknown_machine_is_refused_with_what_to_do(monkeypatch):

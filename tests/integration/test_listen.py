@@ -14,7 +14,6 @@ from aircheck.evaluation.words import errors
 from aircheck.server import Server
 from aircheck.settings import Settings
 from aircheck_client import AircheckClient, DeadlineError, Pcm, Retry
-from preprocessing.cutting import LIVE_LONGEST_S
 from support.audio import RATE_HZ, encode, silence, wav
 from support.recordings import recordings, samples_of, without_pauses
 from support.requests import THREAT, asyncio_client
@@ -101,7 +100,7 @@ def test_a_live_source_that_breaks_off_is_decided_as_far_as_it_was_heard(client)
     assert stream.about.partial.action == "block"
 
 
-def test_no_word_is_lost_or_doubled_where_talk_without_a_pause_is_cut(client):
+def test_no_word_is_lost_or_doubled_where_talk_without_a_pause_is_cut(server, client):
     """Against the same audio in windows of 30 s; a shorter one has less to understand a word by."""
     spoken = recordings("en")[:6]
     audio = wav(np.concatenate([without_pauses(samples_of(one.path)) for one in spoken]))
@@ -109,7 +108,7 @@ def test_no_word_is_lost_or_doubled_where_talk_without_a_pause_is_cut(client):
     *windows, live = client.listen(iter([audio]), language="en")
     whole = client.scan(audio, language="en")
     assert len(windows) >= 8
-    assert max(window.duration_s for window in windows) <= LIVE_LONGEST_S + 0.2
+    assert max(window.duration_s for window in windows) <= server.settings.live_window_max_s + 0.2
     found, least = (errors(text, " ".join(item.text for item in one.segments), "en") for one in (live, whole))
     assert found.deletions <= least.deletions + 1
     assert found.insertions <= least.insertions + 1

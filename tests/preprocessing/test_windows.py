@@ -4,12 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.container import Limits
-from preprocessing.cutting import LIVE_LEAD, LIVE_LONGEST_S, LIVE_TAIL
+from preprocessing.cutting import LIVE_LEAD, LIVE_TAIL
 from preprocessing.errors import CorruptAudioError
 from preprocessing.windows import Episode, cut, cut_live
 from support.audio import encode, silence, tone, wav
 from support.speech import speak
 
+LIVE_MAX_S = 4.0
 LIMITS = Limits(max_bytes=2**28, max_duration_s=3600, max_channels=8, max_sample_rate_hz=192_000)
 TALK = speak("We met at the station, and then we walked home. It rained, but nobody minded it much that day.")
 RNG = np.random.default_rng(7)
@@ -79,19 +80,18 @@ def test_a_file_with_no_intact_packet_is_an_error():
 def test_live_windows_end_soon_and_join_to_the_whole():
     talk = np.concatenate([TALK, np.zeros(16_000, np.float32), TALK])
     blocks = np.array_split(talk, 97)
-    windows = list(cut_live(blocks))
+    windows = list(cut_live(blocks, LIVE_MAX_S))
     own = [window.samples[window.lead : len(window.samples) - window.tail] for window in windows]
     assert np.array_equal(np.concatenate(own), talk)
-    assert [window.start_s for window in windows] == list(
-        np.cumsum([0, *(window.duration_s for window in windows[:-1])])
-    )
-    assert max(window.duration_s for window in windows) <= LIVE_LONGEST_S + 0.2
-    assert len(windows) > talk.size / 16_000 / LIVE_LONGEST_S
+    ends_s = np.cumsum([window.duration_s for window in windows])
+    np.testing.assert_allclose([window.start_s for window in windows], [0.0, *ends_s[:-1]], atol=1e-6)
+    assert max(window.duration_s for window in windows) <= LIVE_MAX_S + 0.2
+    assert len(windows) > talk.size / 16_000 / LIVE_MAX_S
 
 
 def test_a_live_window_is_heard_with_what_lies_around_it():
     talk = np.concatenate([TALK, TALK])
-    windows = list(cut_live(np.array_split(talk, 97)))
+    windows = list(cut_live(np.array_split(talk, 97), LIVE_MAX_S))
     assert len(windows) > 3
     for window in windows:
         first = round(window.start_s * 16_000) - window.lead

@@ -33,6 +33,7 @@ from aircheck.gateway.log import LOG
 from aircheck.policy.own import Own
 from preprocessing import errors
 from preprocessing.container import Limits
+from preprocessing.cutting import LIVE_LEAD, LIVE_TAIL
 
 _SAMPLE_RATE_HZ = 16_000
 _WAVE_HEADER_BYTES = 1_024
@@ -168,7 +169,8 @@ class Decoding:
     ) -> None:
         self._process, self._spool, self._costs = process, spool, costs
         self._start = {"limits": asdict(limits), "window_max_s": window_max_s, "is_live": is_live}
-        self._max_payload_bytes = int((window_max_s + 1) * _SAMPLE_RATE_HZ) * 4 + _WAVE_HEADER_BYTES
+        around = LIVE_LEAD + LIVE_TAIL if is_live else 0
+        self._max_payload_bytes = (int((window_max_s + 1) * _SAMPLE_RATE_HZ) + around) * 4 + _WAVE_HEADER_BYTES
         self._windows: asyncio.Queue[DecodedWindow | Exception | None] = asyncio.Queue()
         self._found: asyncio.Future[RecordingInfo] = asyncio.get_running_loop().create_future()
         self._owed = WINDOWS_AHEAD

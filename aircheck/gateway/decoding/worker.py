@@ -69,7 +69,7 @@ class Worker:
         try:
             episode = Episode(self._file, limits)
             self._send(Kind.FOUND, asdict(_recording(episode.info)))
-            for window in episode.live_windows() if is_live else episode.windows(window_max_s):
+            for window in episode.live_windows(window_max_s) if is_live else episode.windows(window_max_s):
                 while not self._windows_owed:
                     self._receive()
                 self._windows_owed -= 1
