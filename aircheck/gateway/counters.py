@@ -5,9 +5,25 @@ Names and units as https://prometheus.io/docs/practices/naming/ has them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
+
+from grpc import StatusCode
 from prometheus_client import Counter, Gauge, Histogram
 
-from aircheck_client.schema import Verdict
+from aircheck_client.schema import Action, Verdict
+
+_STATUSES = (
+    StatusCode.OK,
+    StatusCode.CANCELLED,
+    StatusCode.INVALID_ARGUMENT,
+    StatusCode.DEADLINE_EXCEEDED,
+    StatusCode.RESOURCE_EXHAUSTED,
+    StatusCode.INTERNAL,
+    StatusCode.UNAVAILABLE,
+    StatusCode.UNAUTHENTICATED,
+)
+_UNREAD_REASONS = ("undecoded", "untranscribed", "unclassified")
 
 CALLS = Counter("aircheck_gateway_calls", "Calls that have ended, by method and gRPC status.", ["method", "status"])
 CALL_SECONDS = Histogram(
@@ -48,16 +64,24 @@ SANDBOX_RESTARTS = Counter(
 )
 
 
+def begin_at_zero(methods: Iterable[str], packs: Iterable[str]) -> None:
+    """Makes the series that alerts and dashboards add up: to Prometheus, a counter that first appears at 1 never rose.
+
+    https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+    """
+    for method, status in product(methods, _STATUSES):
+        CALLS.labels(method, status.name)
+    for action, pack in product(Action, packs):
+        DECISIONS.labels(action, pack)
+    for reason in _UNREAD_REASONS:
+        UNREAD_SECONDS.labels(reason)
+
+
 def count_verdict(verdict: Verdict) -> None:
     """Counts what a recording's verdict says; also one on the part that was checked before a fault."""
     DECISIONS.labels(verdict.action, verdict.policy_pack).inc()
     for finding in verdict.findings:
         FINDINGS.labels(finding.category, finding.severity).inc()
     SPEECH_SECONDS.inc(verdict.coverage.speech_s)
-    reasons = {
-        "undecoded": verdict.coverage.undecoded_s,
-        "untranscribed": verdict.coverage.untranscribed_s,
-        "unclassified": verdict.coverage.unclassified_s,
-    }
-    for reason, seconds in reasons.items():
-        UNREAD_SECONDS.labels(reason).inc(max(0.0, seconds))
+    for reason in _UNREAD_REASONS:
+        UNREAD_SECONDS.labels(reason).inc(max(0.0, getattr(verdict.coverage, f"{reason}_s")))

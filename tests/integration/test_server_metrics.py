@@ -79,6 +79,14 @@ def test_what_cannot_be_decoded_is_counted_by_its_format(server, client, name, d
     assert _grown(before, after, "aircheck_gateway_decode_errors_total", format=name, error=error) == 1
 
 
+def test_what_alerts_add_up_is_there_before_it_happens(server):
+    samples = [sample for family in Scrape(server.metrics_url).families for sample in family.samples]
+    there = {(sample.name, *sorted(sample.labels.values())) for sample in samples}
+    assert ("aircheck_gateway_calls_total", "INTERNAL", "Listen") in there
+    assert ("aircheck_gateway_decisions_total", "limit", "strict") in there
+    assert ("aircheck_gateway_unread_seconds_total", "unclassified") in there
+
+
 def test_the_operators_page_lists_every_metric(server):
     page = (ROOT / "docs" / "operations.md").read_text()
     listed = set(re.findall(r"^\| `(aircheck_\w+)` \|", page, re.M))
