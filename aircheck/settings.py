@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     )
     log_verbose: int = Field(0, ge=0, le=4, description="Triton's verbose log level.")
 
+    # Traces of calls: docs/operations.md.
+    trace_dir: Path | None = Field(None, description="Folder for traces, which `aircheck trace` reads; unset: none.")
+    trace_max_bytes: int = Field(256 * 2**20, ge=2**20, description="Most bytes there; then the older half goes.")
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="Share of the calls traced, where the caller does not say.")
+    otlp_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="OpenTelemetry collector to send traces to, by OTLP over HTTP."
+    )
+
     # Which models, and how they compute.
     whisper: str = Field("base", description="An official openai-whisper name, or a path.")
     whisper_dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of Whisper.")

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from aircheck.settings import Settings
+from aircheck.tracing import spans
 from aircheck.triton import Triton
 
 ENSEMBLE = "audio_safety"
@@ -46,6 +47,7 @@ def triton_command(
         "--allow-http=false",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         f"--log-verbose={settings.log_verbose}",
+        *spans.triton_arguments(),
         "--disable-auto-complete-config",  # every config.pbtxt is complete; loading each model twice is not needed
         # No secret, though `ps` shows it: nobody knows it for use, and nobody but this user reaches the socket.
         f"--grpc-restricted-protocol={','.join(_ADMINISTRATION)}:closed={secrets.token_hex(16)}",

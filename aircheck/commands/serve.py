@@ -42,6 +42,7 @@ def serve(
     exit_timeout: Annotated[
         int | None, typer.Option(help="Seconds that requests in flight get on shutdown (30).")
     ] = None,
+    trace_dir: Annotated[str | None, typer.Option(help="Folder to keep traces in, for `aircheck trace`.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Triton's whole log.")] = False,
     log_verbose: Annotated[int | None, typer.Option(help="Triton's own verbosity, 0 to 4; shown with -v.")] = None,
 ) -> None:
@@ -90,6 +91,7 @@ def serve(
             tokens_file=tokens_file,
             behind_mesh=behind_mesh,
             exit_timeout_s=exit_timeout,
+            trace_dir=trace_dir,
             log_verbose=log_verbose,
         )
         triton = find(settings.triton)

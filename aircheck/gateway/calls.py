@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc.aio
+from opentelemetry.trace import get_current_span
 
 from aircheck.gateway import log
 from aircheck.gateway.access import Access
@@ -17,6 +18,8 @@ from aircheck.gateway.counters import CALL_SECONDS, CALLS_UNDER_WAY
 from aircheck.gateway.errors import DrainingError
 from aircheck.gateway.log import LOG
 from aircheck.gateway.statuses import statuses
+from aircheck.tracing import spans
+from aircheck.tracing.names import KEY
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,10 @@ class Call:
     deadline_s: float | None
 
     def named(self, key: str) -> None:
-        """Lines of the log bear the caller's own name for the work, from now on."""
+        """Lines of the log bear the caller's own name for the work, from now on, and so does the call's trace."""
         log.begin(self.id, key)
+        if key:
+            get_current_span().set_attribute(KEY, key)
 
 
 class Calls:
@@ -55,7 +60,7 @@ class Calls:
             if self._is_draining:
                 raise DrainingError("the server is about to stop; another one, or this one later, takes the call")
             metadata = dict(context.invocation_metadata() or ())
-            with self._access.call(metadata.get("authorization")) as caller:
+            with self._access.call(metadata.get("authorization")) as caller, spans.call(method, call_id, metadata):
                 left_s = context.time_remaining()
                 deadline_s = None if left_s is None else time.monotonic() + left_s
                 self._under_way += 1

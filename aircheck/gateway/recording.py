@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from aircheck.cores import usable_cores
@@ -16,6 +17,7 @@ from aircheck.policy.compositions import Compositions
 from aircheck.policy.fold import add_undecoded, fold, shift
 from aircheck.policy.own import Own, SaidWord, last_said
 from aircheck.policy.packs import CoverageRules
+from aircheck.tracing.spans import in_span
 from aircheck_client.schema import Verdict, clock
 from preprocessing.errors import CorruptAudioError
 
@@ -215,7 +217,14 @@ class _Windows:
         return self._send(sent.window, language)
 
     def _send(self, window: Window, language: str) -> _Sent:
-        task = asyncio.ensure_future(self._ask(window, language, self._latest))
+        task = asyncio.ensure_future(
+            in_span(
+                partial(self._ask, window, language, self._latest),
+                "window",
+                start_s=window.start_s,
+                duration_s=window.duration_s,
+            )
+        )
         self._latest = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

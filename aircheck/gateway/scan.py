@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from aircheck.gateway.answers import Answer
 from aircheck.gateway.calls import Call
@@ -17,6 +18,7 @@ from aircheck.gateway.scheduling import Priority, WindowScheduler
 from aircheck.gateway.windows import Models, WindowChecker
 from aircheck.policy.packs import Rules
 from aircheck.settings import Settings
+from aircheck.tracing.spans import in_span, span
 from aircheck_client.schema import Context, Verdict, clock
 from preprocessing.container import Limits
 from preprocessing.decoding import CLIP_S, SAMPLE_RATE_HZ
@@ -90,7 +92,7 @@ class RecordingScan:
         """
         spool = Spool.create(self._parts.quota)
         tasks = [
-            asyncio.create_task(self._guarded(self._upload(chunks, spool))),
+            asyncio.create_task(self._guarded(in_span(partial(self._upload, chunks, spool), "upload"))),
             asyncio.create_task(self._guarded(self._work(spool))),
         ]
         try:
@@ -141,7 +143,8 @@ class RecordingScan:
             raise
         if self._cut_short is not None:
             raise self._cut_short
-        whole = await asyncio.to_thread(self.recording.verdict, summary.undecoded_s, summary.warnings)
+        with span("fold"):
+            whole = await asyncio.to_thread(self.recording.verdict, summary.undecoded_s, summary.warnings)
         count_verdict(whole)
         await self._events.put(whole)
 
@@ -170,9 +173,9 @@ class RecordingScan:
         missing_s = max(least_s, (stated_s or at_s) - at_s)
         warning = f"not checked from {clock(at_s)} on: {cause}"
         cause.add_note(f"checked until {clock(at_s)}")
-        partial = self.recording.verdict(missing_s, (warning,))
-        count_verdict(partial)
-        return PartialError(cause, partial)
+        verdict = self.recording.verdict(missing_s, (warning,))
+        count_verdict(verdict)
+        return PartialError(cause, verdict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from enum import IntEnum
 
 from aircheck.gateway.counters import TURN_SECONDS
 from aircheck.gateway.errors import OverloadedError
+from aircheck.tracing.spans import span
 
 YIELD_EVERY = 8
 PACE_OVER = 32  # windows last answered while the models were busy, for the estimate of a wait
@@ -42,7 +43,8 @@ class Turns:
     @asynccontextmanager
     async def window(self) -> AsyncIterator[None]:
         """Waits for this scan's turn, and holds one window in flight while the block runs."""
-        with TURN_SECONDS.labels(self.priority.name.lower()).time():
+        priority = self.priority.name.lower()
+        with TURN_SECONDS.labels(priority).time(), span("turn", priority=priority):
             await self._scheduler.acquire(self)
         begun_s = time.monotonic()
         try:

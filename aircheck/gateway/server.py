@@ -19,7 +19,7 @@ from aircheck.cores import usable_cores
 from aircheck.gateway import log
 from aircheck.gateway.access import Access
 from aircheck.gateway.calls import Calls
-from aircheck.gateway.counters import WINDOWS_WAITING
+from aircheck.gateway.counters import WINDOWS_WAITING, begin_at_zero
 from aircheck.gateway.decoding.configuration import decoder_pool, spool_quota
 from aircheck.gateway.errors import StartError
 from aircheck.gateway.log import LOG
@@ -30,6 +30,7 @@ from aircheck.gateway.service import AircheckService
 from aircheck.gateway.supervisor import ServerState, Supervisor
 from aircheck.policy.service import PolicyService
 from aircheck.settings import Settings
+from aircheck.tracing.spans import tracing
 from aircheck.triton_log import LogLine
 from aircheck_client.connection import SERVICE
 from aircheck_client.v1 import aircheck_pb2, aircheck_pb2_grpc
@@ -105,6 +106,7 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
     access = Access(settings.tokens_file)
     policy = PolicyService(settings.policy_dir)
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing(settings))
         server = grpc.aio.server(options=[*_OPTIONS, ("grpc.max_receive_message_length", settings.max_message_bytes)])
         port = _listen(server, settings)
         decoders = await stack.enter_async_context(decoder_pool(settings))
@@ -112,6 +114,10 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
         calls = Calls(access)
         scheduler = WindowScheduler(settings.windows_in_flight or _windows_in_flight())
         WINDOWS_WAITING.set_function(scheduler.waiting)
+        begin_at_zero(
+            (method.name for method in aircheck_pb2.DESCRIPTOR.services_by_name["Aircheck"].methods),
+            (pack.name for pack in policy.packs),
+        )
         parts = Parts(
             settings=settings,
             models=triton,

@@ -21,6 +21,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import numpy as np
+from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
@@ -30,6 +31,7 @@ from aircheck.inference.abandonment import PARAMETER
 from aircheck.policy.own import PARAMETER as OWN_PARAMETER
 from aircheck.policy.own import Own
 from aircheck.policy.taxonomy import Category, Event
+from aircheck.tracing.spans import outgoing, span
 from aircheck.triton_command import ENSEMBLE
 from aircheck_client.schema import Context, ModelVersion, TextFindings, Transcript, Verdict
 from preprocessing.decoding import SAMPLE_RATE_HZ
@@ -117,10 +119,11 @@ class TritonLink:
         with self._waited_for() as ticket:
             request = _request(wav, context, language, ticket, own)
             timeout_s = None if deadline_s is None else max(0.001, deadline_s - time.monotonic())
-            try:
-                answer = await self._stub().ModelInfer(request, timeout=timeout_s)
-            except grpc.RpcError as error:
-                raise _fault(error.code(), error.details() or "") from None
+            with span("models", SpanKind.CLIENT):
+                try:
+                    answer = await self._stub().ModelInfer(request, timeout=timeout_s, metadata=outgoing())
+                except grpc.RpcError as error:
+                    raise _fault(error.code(), error.details() or "") from None
         try:
             return _answer(answer)
         except (ValidationError, ValueError) as error:

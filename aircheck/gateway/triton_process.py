@@ -22,6 +22,7 @@ from aircheck.gateway.processes import model_name
 from aircheck.gateway.triton_link import LostError, Served, TritonLink
 from aircheck.gateway.workspace import Workspace
 from aircheck.settings import Settings
+from aircheck.tracing import spans
 from aircheck.triton import TritonError, find
 from aircheck.triton_command import triton_command
 from aircheck.triton_log import LogLine, LogReader
@@ -112,7 +113,7 @@ class TritonProcess:
             *(sys.executable, "-I", "-S", reaper.__file__),
             *(str(os.getpid()), self._workspace.name, str(self._workspace.folder)),
             *command,
-            env={**triton_environment(self._settings), **triton.environment(self._run_dir)},
+            env=spans.triton_environment({**triton_environment(self._settings), **triton.environment(self._run_dir)}),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -114,6 +114,7 @@ def test_every_command_of_both_wheels_is_there(installed: Installed) -> None:
         "thresholds",
         "rescore",
         "token",
+        "trace",
     ):
         assert f" {command} " in told
 

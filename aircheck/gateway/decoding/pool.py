@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import Context
@@ -31,6 +32,7 @@ from aircheck.gateway.decoding.sandbox import SandboxLimits
 from aircheck.gateway.decoding.spool import Spool
 from aircheck.gateway.log import LOG
 from aircheck.policy.own import Own
+from aircheck.tracing.spans import past_span, span
 from preprocessing import errors
 from preprocessing.container import Limits
 from preprocessing.cutting import LIVE_LEAD, LIVE_TAIL
@@ -100,7 +102,8 @@ class DecoderPool:
         Raises AudioError, DecoderLostError. Leaving the block ends the decoding.
         """
         async with self._places:
-            process = await self._take()
+            with span("decoder process"):
+                process = await self._take()
             decoding = Decoding(process, spool, self._limits, limits, window_max_s, is_live)
             try:
                 async with decoding:
@@ -175,6 +178,7 @@ class Decoding:
         self._found: asyncio.Future[RecordingInfo] = asyncio.get_running_loop().create_future()
         self._owed = WINDOWS_AHEAD
         self._alive_at_s = 0.0  # the last sign of life, or the last time that it was given something to do
+        self._decoding_since_s = 0.0  # the next window
         self.cpu_before_s = 0.0
         """CPU seconds that the process had taken before this recording."""
         self._pump: asyncio.Task[None] | None = None
@@ -188,7 +192,9 @@ class Decoding:
     async def __aenter__(self) -> Decoding:
         self._pump = asyncio.create_task(self._run())
         try:
-            self.recording = await asyncio.shield(self._found)
+            with span("header") as made:
+                self.recording = await asyncio.shield(self._found)
+                made.set_attributes({"codec": self.recording.codec, "sample_rate_hz": self.recording.sample_rate_hz})
         except BaseException:
             await self._stop()
             raise
@@ -213,6 +219,8 @@ class Decoding:
         while (item := await self._windows.get()) is not None:
             if isinstance(item, Exception):
                 raise item
+            if not self._owed:
+                self._decoding_since_s = time.monotonic()
             self._owed += 1
             self._alive_at_s = asyncio.get_running_loop().time()
             with contextlib.suppress(OSError):  # it is gone: the end of the queue says why
@@ -280,11 +288,14 @@ class Decoding:
             await self._process.send(Kind.ARRIVED, self._arrived())
         elif kind is Kind.FOUND:
             self._found.set_result(_RECORDING.validate_python(fields))
+            self._decoding_since_s = time.monotonic()
         elif kind is Kind.WINDOW:
             header = _WINDOW.validate_python(fields)
             if not self._owed:
                 raise ValueError("a window that was not asked for")
             self._owed -= 1
+            past_span("decode window", self._decoding_since_s, start_s=header.start_s, duration_s=header.duration_s)
+            self._decoding_since_s = time.monotonic()
             self.position_s = header.position_s
             self._spool.want(header.read_bytes)
             self._allow_cpu()
