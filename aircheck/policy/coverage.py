@@ -15,35 +15,37 @@ MERGE_GAP_S = 30.0  # a window: what is unchecked in one and in the next reads a
 Interval = tuple[float, float]  # start and end in seconds
 
 
-def measure(transcript: Transcript, duration_s: float, languages: Sequence[str]) -> Coverage:
+def measure(
+    transcript: Transcript, duration_s: float, languages: Sequence[str], rules: CoverageRules
+) -> tuple[Coverage, tuple[Unchecked, ...]]:
     """The coverage of a window of `duration_s` seconds by its transcript.
 
     Args:
         languages: those that the text classifier covers; empty for any.
+
+    Returns:
+        It, and where the window holds more that could not be checked than the pack tolerates, in order of time.
     """
-    speech_s = round(_length_s(_union(transcript.speech, duration_s)), 3)
-    untranscribed_s = min(speech_s, round(_length_s(_untranscribed(transcript, duration_s)), 3))
-    foreign = _union(_unclassified(transcript, languages), duration_s)
-    return Coverage(
+    speech = _union(transcript.speech, duration_s)
+    untranscribed = _untranscribed(speech, transcript, duration_s)
+    foreign = _unclassified(transcript, languages)
+    speech_s = round(_length_s(speech), 3)
+    untranscribed_s = min(speech_s, round(_length_s(untranscribed), 3))
+    coverage = Coverage(
         speech_s=speech_s,
         transcribed_s=round(speech_s - untranscribed_s, 3),
         unread_s=untranscribed_s,
-        unclassified_s=round(_length_s(foreign), 3),
+        unclassified_s=round(_length_s(_union(foreign, duration_s)), 3),
         dropped_segments=transcript.n_dropped,
     )
-
-
-def unchecked(
-    transcript: Transcript, duration_s: float, languages: Sequence[str], rules: CoverageRules
-) -> tuple[Unchecked, ...]:
-    """Where a window holds more that could not be checked than the pack tolerates, in order of time."""
-    found = _over(rules.untranscribed.within(duration_s), _untranscribed(transcript, duration_s), "untranscribed")
+    found = _over(rules.untranscribed, rules.untranscribed.tolerated_in_s(duration_s), untranscribed, "untranscribed")
     by_language: dict[str, list[Segment]] = defaultdict(list)
-    for segment in _unclassified(transcript, languages):
+    for segment in foreign:
         by_language[segment.language].append(segment)
     for language, segments in by_language.items():
-        found += _over(rules.unclassified, _union(segments, duration_s), "unclassified", language)
-    return ordered(found)
+        rule = rules.unclassified
+        found += _over(rule, rule.tolerated_s, _union(segments, duration_s), "unclassified", language)
+    return coverage, ordered(found)
 
 
 def undecoded(seconds: float, start_s: float, end_s: float, rules: CoverageRules) -> tuple[Unchecked, ...]:
@@ -121,10 +123,12 @@ def sure_language(segment: Segment, transcript: Transcript) -> str:
     return "" if is_guess else language
 
 
-def _over(rule: GapRule, stretches: Sequence[Interval], kind: str, language: str = "") -> list[Unchecked]:
-    """One item for all the stretches of a window, if together they are longer than the rule tolerates."""
+def _over(
+    rule: GapRule, tolerated_s: float, stretches: Sequence[Interval], kind: str, language: str = ""
+) -> list[Unchecked]:
+    """One item for all the stretches of a window, if together they are longer than tolerated."""
     seconds = round(_length_s(stretches), 3)
-    if not stretches or seconds <= rule.tolerated_s:
+    if not stretches or seconds <= tolerated_s:
         return []
     return [
         Unchecked.model_validate(
@@ -140,14 +144,14 @@ def _over(rule: GapRule, stretches: Sequence[Interval], kind: str, language: str
     ]
 
 
-def _untranscribed(transcript: Transcript, duration_s: float) -> list[Interval]:
+def _untranscribed(speech: Sequence[Interval], transcript: Transcript, duration_s: float) -> list[Interval]:
     """Where somebody speaks and there is no text, nor any within SLACK_S."""
     text = [
         (max(segment.start_s - SLACK_S, 0.0), segment.end_s + SLACK_S)
         for segment in transcript.segments
         if segment.text.strip()
     ]
-    return _difference(_union(transcript.speech, duration_s), _joined(text, duration_s))
+    return _difference(speech, _joined(text, duration_s))
 
 
 def _unclassified(transcript: Transcript, languages: Sequence[str]) -> list[Segment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from typing import TypeVar
 
@@ -77,13 +78,14 @@ def window_parts(
     evidence = _text_evidence(transcript, text, duration_s, rules, review)
     for name, heard in _acoustic_evidence(acoustic, duration_s, rules).items():
         evidence[name].extend(heard)
+    covered, unchecked = coverage.measure(transcript, duration_s, text.languages, rules.coverage)
     return Parts(
         rules.compositions.compose(evidence, context_sounds),
         scope="window",
         start_s=0.0,
         duration_s=duration_s,
-        coverage=coverage.measure(transcript, duration_s, text.languages),
-        unchecked=coverage.unchecked(transcript, duration_s, text.languages, rules.coverage),
+        coverage=covered,
+        unchecked=unchecked,
         segments=coverage.with_languages(transcript),
         context_sounds=context_sounds,
         warnings=(*warnings, *coverage.language_warnings(transcript, text), *(review.warnings if review else ())),
@@ -102,7 +104,13 @@ def _text_evidence(
     transcript: Transcript, text: TextFindings, duration_s: float, rules: Rules, review: Review | None
 ) -> dict[str, list[Evidence]]:
     found: dict[str, list[Evidence]] = defaultdict(list)
+    least = rules.least_scores
     for at, item in enumerate(text.sentences):
+        names: Iterable[str] = item.scores
+        if review is None:  # else it may lift what is below all levels; what is not in the taxonomy is told below
+            names = [name for name, score in item.scores.items() if score >= least.get(name, 0.0)]
+            if not names:
+                continue
         unsure = tuple(dict.fromkeys(doubt for part in item.segments for doubt in rules.low_confidence.doubts(part)))
         language = coverage.sure_language(item.segments[0], transcript)
         foreign: tuple[str, ...] = ()
@@ -110,10 +118,8 @@ def _text_evidence(
             foreign = (
                 f"language {language!r}, which the classifier does not cover" if language else "language not sure",
             )
-        for name, score in item.scores.items():
+        for name in names:
             category = _known(name, Category, text.model)
-            if review is None and score < rules.categories[category].levels[0].score:  # most of what classifiers give
-                continue
             doubts = unsure if name in item.attributions else unsure + foreign
             evidence = _sentence_evidence(item, category, doubts, text, rules, review, at)
             if evidence:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -172,9 +173,9 @@ class WindowGapRule(GapRule):
 
     tolerated_share: Annotated[float, Field(strict=True, ge=0.0, le=1.0)] = 1.0
 
-    def within(self, duration_s: float) -> GapRule:
-        """The rule for a window of this length."""
-        return GapRule(tolerated_s=min(self.tolerated_s, self.tolerated_share * duration_s), action=self.action)
+    def tolerated_in_s(self, duration_s: float) -> float:
+        """What a window of this length may have."""
+        return min(self.tolerated_s, self.tolerated_share * duration_s)
 
 
 class CoverageRules(Strict):
@@ -211,6 +212,11 @@ class Rules:
     coverage: CoverageRules
     compositions: Compositions
     definitions: Mapping[Category, Definition]
+
+    @cached_property
+    def least_scores(self) -> dict[str, float]:
+        """The score from which each category is found."""
+        return {str(category): rule.levels[0].score for category, rule in self.categories.items()}
 
 
 class PolicyPack(Strict):

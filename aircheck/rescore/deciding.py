@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -60,7 +61,7 @@ class Deciders:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def rows(self, work: Iterable[Work]) -> Iterator[dict[str, Any]]:
         left = iter(work)
@@ -73,6 +74,8 @@ _decider: Decider | None = None  # of a process of `Deciders`
 
 def _begin(pack_file: Path) -> None:
     global _decider
+    gc.freeze()  # what is decided has no cycles, and is many small objects
+    gc.set_threshold(100_000)
     _decider = Decider(load_pack(pack_file))
 
 

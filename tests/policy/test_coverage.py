@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ class TestSpeechWithoutText:
             heard(),
             WINDOW_S,
             Context(),
-            type(RULES)(**{**vars(RULES), "coverage": rules}),
+            replace(RULES, coverage=rules),
         )
         assert other.action is Action.LIMIT
 
