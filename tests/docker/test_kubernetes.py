@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ VERSIONS = ("1.30.0", kubernetes_validate.latest_version())
 LABEL = {"app.kubernetes.io/name": "aircheck"}
 
 
+@cache
 def documents(folder: str) -> list[dict[str, Any]]:
     """What `kubectl apply -k` would send."""
     if shutil.which("kubectl") is None:
