@@ -33,5 +33,12 @@ def client(server):
 
 
 @pytest.fixture(scope="session")
+def patient_client(server):
+    """Tries again where the server is full, as clients do unless told otherwise: a slow machine soon is."""
+    with AircheckClient(server.url, timeout_s=300) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
 def models(server):
     return Models(server.triton_url)
