@@ -33,6 +33,10 @@ class TritonError(RuntimeError):
     """Triton cannot be found or started; the message says what is missing and how to get it."""
 
 
+class TritonCrashError(TritonError):
+    """Triton was ended by a signal while it loaded: no fault of a model's, which it would have named."""
+
+
 @dataclass(frozen=True)
 class Triton:
     """A tritonserver binary and what it needs around it."""

@@ -28,7 +28,7 @@ from aircheck.gateway.triton_process import OnLog, TritonProcess
 from aircheck.gateway.workspace import Workspace
 from aircheck.policy.own import Own
 from aircheck.settings import Settings
-from aircheck.triton import TritonError
+from aircheck.triton import TritonCrashError, TritonError
 from aircheck_client.schema import Context
 from preprocessing.errors import AudioError
 
@@ -208,6 +208,14 @@ class Supervisor:
         raise AssertionError("unreachable")
 
     async def _start(self) -> TritonProcess:
+        """Once more where Triton crashes: on a busy machine 2.51 may abort by itself while its models load."""
+        try:
+            return await self._start_once()
+        except TritonCrashError as crash:
+            LOG.error("Triton crashed and is started once more: %s", crash)
+            return await self._start_once()
+
+    async def _start_once(self) -> TritonProcess:
         assert self._workspace is not None
         self._process = TritonProcess(self._settings, self._on_log, self._workspace)
         await self._process.start()

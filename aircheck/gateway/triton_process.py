@@ -23,13 +23,14 @@ from aircheck.gateway.triton_link import LostError, Served, TritonLink
 from aircheck.gateway.workspace import Workspace
 from aircheck.settings import Settings
 from aircheck.tracing import spans
-from aircheck.triton import TritonError, find
+from aircheck.triton import TritonCrashError, TritonError, find
 from aircheck.triton_command import triton_command
 from aircheck.triton_log import LogLine, LogReader
 
 OnLog = Callable[[LogLine], None]
 
 _READY_POLL_S = 0.1
+_SIGNALLED = 128  # least exit status of the reaper for a Triton that a signal ended
 _REAPING_S = 5.0  # after which the reaper itself is stopped, or waits for the kernel
 _MAX_SOCKET_PATH = 100  # bytes; sockaddr_un has 108
 _MAX_LINE = 16 * 2**10  # of the log
@@ -53,8 +54,8 @@ class TritonProcess:
     async def start(self) -> None:
         """Returns when all models are ready, and have answered.
 
-        Raises TritonError when a model cannot be loaded (with Triton's own words), or `ready_timeout_s` runs out;
-        nothing is left behind then."""
+        Raises TritonError when a model cannot be loaded (with Triton's own words), or `ready_timeout_s` runs out,
+        TritonCrashError when a signal ended it; nothing is left behind then."""
         try:
             await self._spawn()
             await self._wait_until_ready()
@@ -149,7 +150,8 @@ class TritonProcess:
                 assert self._reader is not None
                 await asyncio.wait([self._reader], timeout=5)
                 said = "\n".join(self._errors or self._tail)
-                raise TritonError(f"Triton stopped while loading (exit status {self._reaper.returncode}):\n{said}")
+                fault = TritonCrashError if self._reaper.returncode >= _SIGNALLED else TritonError
+                raise fault(f"Triton stopped while loading (exit status {self._reaper.returncode}):\n{said}")
             if await self.link.ready():
                 return
             await asyncio.sleep(_READY_POLL_S)

@@ -13,7 +13,7 @@ from aircheck.gateway.errors import DrainingError, WindowError
 from aircheck.gateway.supervisor import ServerState, Supervisor
 from aircheck.gateway.triton_link import LostError, Served
 from aircheck.settings import Settings
-from aircheck.triton import TritonError
+from aircheck.triton import TritonCrashError, TritonError
 from aircheck_client.schema import Context
 
 CONTEXT = Context()
@@ -35,6 +35,8 @@ class FakeTriton:
         self.started.append(self)
         if len(self.started) in self.failing_starts:
             raise TritonError("no memory")
+        if len(self.started) in self.crashing_starts:
+            raise TritonCrashError("exit status 134")
 
     def processes(self):
         return {}
@@ -57,7 +59,7 @@ class FakeTriton:
 
 @pytest.fixture
 def triton(monkeypatch):
-    Triton = type("Triton", (FakeTriton,), {"started": [], "failing_starts": ()})  # noqa: N806
+    Triton = type("Triton", (FakeTriton,), {"started": [], "failing_starts": (), "crashing_starts": ()})  # noqa: N806
     monkeypatch.setattr(supervisor, "TritonProcess", Triton)
     monkeypatch.setattr(supervisor, "_FIRST_RETRY_S", 0.05)
     return Triton
@@ -155,6 +157,14 @@ def test_the_first_start_that_fails_is_an_error(triton):
     triton.failing_starts = (1,)
     with pytest.raises(TritonError, match="no memory"):
         supervised(lambda one: None)
+
+
+def test_a_first_start_that_crashes_is_tried_once_more(triton):
+    triton.crashing_starts = (1,)
+    assert supervised(lambda one: infer(one, GOOD)) == "good"
+    triton.crashing_starts = range(1, 9)
+    with pytest.raises(TritonCrashError, match="134"):
+        supervised(lambda one: infer(one, GOOD))
 
 
 def test_a_deadline_ends_the_wait_for_a_recovery(triton):
