@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
+from aircheck.inference import memory
 from aircheck.inference.acoustic_safety import load, window_problem
 from aircheck.inference.batching import rows, split, strings
 from aircheck.inference.device import select_device, side_threads
@@ -22,6 +23,7 @@ class TritonPythonModel:
         device = select_device(settings.device, args)
         torch.set_num_threads(side_threads(settings.cpu_threads, device))
         self._classifier = load(settings.acoustic_classifier, settings.acoustic_labels, device)
+        memory.trim()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One forward pass over the good windows of all requests; a request with a bad one gets an error of its own."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 
+from aircheck.inference import memory
 from aircheck.inference.batching import strings, texts
 from aircheck.inference.device import select_device, side_threads
 from aircheck.inference.text_safety.errors import TranscriptError
@@ -28,6 +29,7 @@ class TritonPythonModel:
         torch.set_num_threads(side_threads(settings.cpu_threads, device))
         self._profanity = Profanity(settings.profanity_dir)
         self._classifier = load(settings.text_classifier, settings.text_labels, device)
+        memory.trim()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Classifies the windows of all readable requests in one batch; an unreadable one fails alone."""

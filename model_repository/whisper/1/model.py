@@ -10,6 +10,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from aircheck.inference import memory
 from aircheck.inference.abandonment import abandonment
 from aircheck.inference.batching import strings, texts
 from aircheck.inference.device import cpu_threads, select_device
@@ -49,6 +50,7 @@ class TritonPythonModel:
         )
         self.pending = PendingRequests(self.engine)
         self.metrics = EngineMetrics(self.engine.statistics, pb_utils.MetricFamily)
+        memory.trim()
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
