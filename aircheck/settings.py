@@ -117,7 +117,10 @@ class Settings(BaseSettings):
         True, description="Decode doubtful windows anew at higher temperatures, as openai-whisper does."
     )
     whisper_seed: int = Field(0, ge=0, description="Seed of what is drawn above temperature 0.")
-    word_timestamps: bool = Field(False, description="Also find when each word is said; costs a decoder pass more.")
+    word_timestamps: bool = Field(
+        False,
+        description="Also find when each word is said; costs a decoder pass more. Of live audio they are always found.",
+    )
     language: str = Field("auto", description="Language code such as 'en'; auto: detected in each window.")
     text_classifier: str = Field("embedded", description="'embedded', or a transformers checkpoint (path or hub name).")
     text_labels: Path | None = Field(None, description="Label map or guard card of text_classifier.")

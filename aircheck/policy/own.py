@@ -65,6 +65,10 @@ class Own(BaseModel):
     def duration_s(self) -> float:
         return self.end_s - self.start_s
 
+    def holds(self, item: Segment) -> bool:
+        """Whether its middle lies in the stretch."""
+        return self.start_s <= _middle_s(item) < self.end_s
+
     def after(self, said: Sequence[SaidWord], audio_s: float) -> Own:
         """The same after words that were reported, in a recording in which this audio begins at `audio_s`."""
         return self.model_copy(update={"said": tuple(word.earlier(audio_s) for word in said)})
@@ -116,7 +120,7 @@ def own_segments(segments: Sequence[Segment], own: Own, duration_s: float) -> tu
         mine = tuple(word for place, word in enumerate(segment.words, at) if place >= first and word.start_s < last_s)
         at += len(segment.words)
         if mine == segment.words:
-            if mine or own.start_s <= (segment.start_s + segment.end_s) / 2 < last_s:
+            if mine or own.start_s <= _middle_s(segment) < last_s:
                 kept.append(segment)
         elif mine:
             kept.append(_of_words(segment, mine))
@@ -169,8 +173,8 @@ def _is_same(word: Word, other: SaidWord) -> bool:
     return abs(_middle_s(word) - _middle_s(other)) < SAME_S and _plain(word.text) == _plain(other.text)
 
 
-def _middle_s(word: Word | SaidWord) -> float:
-    return (word.start_s + word.end_s) / 2
+def _middle_s(item: Segment | Word | SaidWord) -> float:
+    return (item.start_s + item.end_s) / 2
 
 
 def _plain(text: str) -> str:

@@ -97,6 +97,12 @@ def test_a_segment_without_words_of_its_own_is_left_out_and_one_whose_words_are_
     assert own_segments([early, unknown], OWN, HEARD_S) == (unknown,)
 
 
+def test_a_segment_lies_where_its_middle_does():
+    assert OWN.holds(segment((" own", 0.7, 1.4)))
+    assert not OWN.holds(segment((" before", 0.5, 1.4)))
+    assert not OWN.holds(segment((" after", 3.9, 4.3)))
+
+
 def test_times_count_from_the_start_of_what_is_reported():
     kept = own_segments([SAID], OWN, HEARD_S)
     sentence = SentenceScores(text=kept[0].text, start_s=0.7, end_s=4.2, segments=kept, scores={"hate": 0.5})

@@ -112,7 +112,7 @@ class TritonPythonModel:
             detected_probability=window.detected_probability,
             speech=tuple(Span(start_s=start_s, end_s=end_s) for start_s, end_s in window.speech or ()),
             segments=own_segments(window.segments, *part) if part else window.segments,
-            n_dropped=window.n_dropped,
+            n_dropped=sum(part[0].holds(segment) for segment in window.dropped) if part else window.n_dropped,
         )
 
 

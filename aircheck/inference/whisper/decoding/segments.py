@@ -29,7 +29,7 @@ class WindowTranscript:
     language : ISO 639-1 code, given or detected; empty where there are no words
     detected_language, detected_probability : the likeliest one, whichever was asked for; empty where nobody speaks
     speech : start and end, in seconds, of each stretch in which somebody speaks; None where that is not known
-    n_dropped : segments left out, since nobody speaks where they lie or their text is not to be believed
+    dropped : segments left out, since nobody speaks where they lie or their text is not to be believed
     """
 
     segments: tuple[Segment, ...] = ()
@@ -37,12 +37,16 @@ class WindowTranscript:
     detected_language: str = ""
     detected_probability: float = 0.0
     speech: Speech | None = None
-    n_dropped: int = 0
+    dropped: tuple[Segment, ...] = ()
 
     @property
     def text(self) -> str:
         """Of all segments, in order."""
         return " ".join(segment.text for segment in self.segments)
+
+    @property
+    def n_dropped(self) -> int:
+        return len(self.dropped)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def transcript(
     if not passes:
         return WindowTranscript(speech=speech)
     made = [(one, _segments(one, tokenizer, duration_s, speech)) for one in passes]
-    n_made = sum(len(segments) for _, segments in made)
+    every = [segment for _, segments in made for segment in segments]
     if speech is not None:
         made = [
             (one, [segment for segment in segments if _is_beside(segment, speech)])
@@ -78,7 +82,7 @@ def transcript(
         detected_language=first.detected_language,
         detected_probability=round(first.detected_probability, DECIMALS),
         speech=speech,
-        n_dropped=n_made - len(kept),
+        dropped=tuple(segment for segment in every if segment not in kept),
     )
 
 
