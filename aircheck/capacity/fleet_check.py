@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import psutil
 
 from aircheck.capacity.errors import CapacityError
 from aircheck.capacity.measure import Effort, Measurement, Tell, check_simulation
@@ -55,14 +58,19 @@ def _target(servers: Sequence[Server]) -> Target:
 
 @contextmanager
 def _server(cores: Sequence[int]) -> Iterator[Server]:
-    """A server that may use these cores alone; it inherits them from this thread."""
-    server, before = Server(Settings.load(grpc_port=0, metrics_port=0)), os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        server.start()
-    finally:
-        os.sched_setaffinity(0, before)
-    try:
+    """A server that may use these cores alone. It starts on all: models that load on one core starve one another."""
+    # as the defaults are on a machine of so many cores
+    limits = {"windows_in_flight": 4 + 2 * len(cores), "cpu_threads": len(cores)}
+    with Server(Settings.load(grpc_port=0, metrics_port=0, **limits)) as server:
+        _pin(server.pid, cores)
         yield server
-    finally:
-        server.stop()
+
+
+def _pin(pid: int, cores: Sequence[int]) -> None:
+    """All threads of the process and its children; what they start from now on inherits it."""
+    process = psutil.Process(pid)
+    for one in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for thread in one.threads():
+                with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.sched_setaffinity(thread.id, cores)
