@@ -19,10 +19,10 @@ METHOD = (
     "their number, and do not wait for answers; latency counts from the intended start, so a client that falls behind "
     "hides nothing; late starts are counted. Closed loop: each user calls again when it was answered. Achieved and "
     "goodput are what was answered, and answered in time, over the time to the end of the step or to the last answer, "
-    "whichever is later. A pass walks upwards until a step misses the objective, then halves between the last kept "
-    "and the first missed load; passes are repeated with other seeds until two in turn agree within 10 %. Batches and "
-    "queue times are Triton's, means over the step; those of whisper are its engine's, whose batch is its slots in "
-    "use. CPU use is the whole machine's, with the load generator on it."
+    "whichever is later. A pass walks upwards, to 95 % of the closed loop at most, until a step misses the objective, "
+    "then halves between the last kept and the first missed load; passes are repeated with other seeds until two in "
+    "turn agree within 10 %. Batches and queue times are Triton's, means over the step; those of whisper are its "
+    "engine's, whose batch is its slots in use. CPU use is the whole machine's, with the load generator on it."
 )
 
 

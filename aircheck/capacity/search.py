@@ -11,7 +11,8 @@ from aircheck.capacity.steps import Step
 from aircheck.load.workload import Kind, Workload
 
 STABLE_WITHIN = 0.1
-_SHARES = (0.5, 0.7, 0.85, 1.0)  # of what the closed loop took
+# Of what the closed loop took, and none above: there a queue grows, perhaps too slowly for a step to show it.
+_SHARES = (0.5, 0.7, 0.85, 0.95)
 _RESOLUTION = 0.1  # of the knee, within a pass
 
 RunStep = Callable[[Workload, int], Step]
@@ -92,10 +93,12 @@ def _pass(walk: Walk, scale: float, first_seed: int) -> list[Step]:
     """Steps upwards until one misses the objective, then halvings between the last kept and the first missed."""
     steps: list[Step] = []
     kept, missed = 0.0, None
-    loads = iter([share * scale for share in _SHARES])
+    loads = [share * scale for share in _SHARES]
     while len(steps) < walk.max_steps:
         if missed is None:
-            load = next(loads, steps[-1].offered * 1.2 if steps else scale)
+            if not loads:
+                break
+            load = loads.pop(0)
         elif missed - kept <= _RESOLUTION * missed:
             break
         else:
