@@ -21,6 +21,7 @@ from support.speech import speak
 from support.triton import FREE_PORTS
 
 TRACE_ID, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+MODEL_NAMES = ("audio_decode", "acoustic_safety", "whisper", "text_safety", "policy")
 WORDS = "the crocodile carries a violet umbrella through the cathedral"
 WAIT_S = 120.0
 
@@ -60,16 +61,15 @@ def test_it_goes_on_from_the_callers_span(traced):
 def test_each_model_is_below_the_window_that_it_worked_on(traced):
     found = find(traced[0], TRACE_ID)
     spans = {span.id: span for span in found.spans}
-    models = {"audio_decode", "acoustic_safety", "whisper", "text_safety", "policy"}
-    seen = [span for span in found.spans if span.service == MODELS and span.name in models]
-    assert {span.name for span in seen} == models
+    seen = [span for span in found.spans if span.service == MODELS and span.name in MODEL_NAMES]
+    assert [span.name for span in seen] == list(MODEL_NAMES)  # by their starts: one step of the ensemble after another
     for span in seen:
         above = [span]
         while above[-1].parent_id in spans:
             above.append(spans[above[-1].parent_id])
         assert [one.name for one in above[-3:]] == ["models", "window", "Scan"]
-        call = above[-3]
-        assert call.start_s <= span.start_s <= span.end_s <= call.end_s
+        # no more than its start: Triton ends a span when it has freed the request, which is after the answer was sent
+        assert above[-3].start_s <= span.start_s <= above[-3].end_s
 
 
 def test_no_word_that_was_said_is_in_a_trace(traced):
