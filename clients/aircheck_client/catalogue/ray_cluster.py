@@ -14,11 +14,11 @@ from aircheck_client.catalogue.job import JobError
 
 WORKER_CPUS = 0.25  # by which Ray shares out machines; a worker mostly waits
 STORE_BYTES = 128 * 2**20  # of a Ray on this machine: only descriptions of items go through its shared memory
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}  # tells nobody
+_LOCAL = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # it warns of what Ray Data does with every actor
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # there, Ray listens on loopback; so it does here
 }
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what it names, Ray listens on there; so it does here
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
     Enter it before gRPC is used, for Ray forks, and before Ray is imported, which reads its environment then. Raises
     JobError, MissingPackageError.
     """
-    for name, value in (_ENVIRONMENT | ({} if address else _LOOPBACK)).items():
+    for name, value in (_ENVIRONMENT | ({} if address else _LOCAL)).items():
         os.environ.setdefault(name, value)
     ray = imported("ray", extra="ray")
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # that it is on, which is as it should be
@@ -41,7 +41,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
     try:
         ray.init(address or "local", logging_level=logging.WARNING, log_to_driver=False, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        raise JobError(f"no Ray at {address or 'this machine'}: {error}") from None
+        hint = "; where it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" if address else ""
+        raise JobError(f"no Ray at {address or 'this machine'}: {error}{hint}") from None
     try:
         yield workers or sum(node["Alive"] for node in ray.nodes())
     finally:
