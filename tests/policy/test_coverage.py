@@ -10,7 +10,7 @@ from policy_findings import WINDOW_S, heard, said, segment, text_findings, trans
 from whisper.tokenizer import LANGUAGES
 
 from aircheck.inference.text_safety.embedded import HEAD
-from aircheck.inference.text_safety.head import load_head
+from aircheck.inference.text_safety.head import load_heads
 from aircheck.policy.coverage import SLACK_S, SURE_PROBABILITY
 from aircheck.policy.decide import decide_window
 from aircheck.policy.fold import add_undecoded, fold, shift
@@ -117,7 +117,7 @@ class TestLanguageThatNoClassifierKnows:
         assert "text-model covers en only" in warning
 
     def test_is_each_that_whisper_knows_and_the_shipped_head_does_not(self) -> None:
-        _, card = load_head(HEAD)
+        _, card = load_heads(HEAD)
         shipped = text_findings().model_copy(update={"languages": card.languages})
         unread, known = {}, {}
         for language in LANGUAGES:

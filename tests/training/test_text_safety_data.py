@@ -9,7 +9,6 @@ import pytest
 import torch
 import yaml
 
-from aircheck.inference.text_safety.encoder import FEATURES
 from aircheck.inference.text_safety.head import TextHead
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
@@ -146,9 +145,9 @@ def test_a_line_amid_talk_stands_whole_among_other_words() -> None:
 
 def test_what_is_peculiar_to_a_source_touches_no_other() -> None:
     torch.manual_seed(0)
-    conventions = Conventions()
+    conventions = Conventions(8)
     torch.nn.init.normal_(conventions.terms.weight)
-    inputs = torch.randn(3, FEATURES)
+    inputs = torch.randn(3, 8)
     terms = conventions(inputs, torch.tensor([-1, COMMENTS.index("edos"), COMMENTS.index("toxigen")]))
     assert OWN not in COMMENTS
     assert (terms[0] == 0).all()
@@ -184,7 +183,7 @@ def test_no_source_outweighs_the_others() -> None:
 def test_calibration_lets_ordinary_talk_reach_review_seldom_and_confidence_never() -> None:
     rng = np.random.default_rng(0)
     talk = rng.normal(-5, 1, (2400, len(Category))).astype(np.float32)  # 20 hours
-    head = TextHead()
+    head = TextHead(8)
     calibrate(head, talk, np.full((360, len(Category)), -np.inf), np.full((9, len(Category)), -9.0))
     scores = torch.sigmoid(torch.from_numpy(talk) * head.slope + head.offset).numpy()
     counted = [category not in BY_WORDS for category in Category]
@@ -196,7 +195,7 @@ def test_calibration_lets_ordinary_talk_reach_review_seldom_and_confidence_never
 def test_calibration_lets_a_novel_reach_review_more_often_in_threats_and_confidence_never() -> None:
     rng = np.random.default_rng(0)
     fiction = rng.normal(0, 1, (420, len(Category))).astype(np.float32)  # 3.5 hours
-    head = TextHead()
+    head = TextHead(8)
     calibrate(head, np.full((2400, len(Category)), -9.0), fiction, np.full((9, len(Category)), -9.0))
     scores = torch.sigmoid(torch.from_numpy(fiction) * head.slope + head.offset).numpy()
     reached = dict(zip(Category, (scores >= REVIEW).sum(axis=0), strict=True))
@@ -218,3 +217,12 @@ def test_a_faulty_line_is_named(tmp_path: Path, line: str, named: str) -> None:
         (tmp_path / "train" / path.name).write_text(yaml.safe_dump(content))
     with pytest.raises(DataError, match=f"(?s)hate.yaml.*{named}"):
         read_train(tmp_path)
+
+
+def test_a_wide_head_gives_the_mean_of_its_members() -> None:
+    torch.manual_seed(0)
+    heads = [TextHead(8).eval() for _ in range(3)]
+    vectors = torch.randn(5, 8)
+    with torch.inference_mode():
+        mean = torch.stack([head(vectors) for head in heads]).mean(dim=0)
+        assert torch.allclose(TextHead.mean_of(heads)(vectors), mean, atol=1e-5)

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 import yaml
 
-from aircheck.inference.text_safety.head import TextHead
+from aircheck.inference.text_safety.head import Encode, TextHead
 from aircheck.inference.text_safety.passage import combined, readings
 from aircheck.policy.taxonomy import Category
 from training.text_safety.lines import DATA, read_test
-from training.text_safety.vectors import Vectors
 
 WINDOW_S = 30.0
 FLAGGED_PER_HOUR = 0.7
@@ -40,7 +39,7 @@ At the rate of the others, "I will kill you" would stay below REVIEW in threats.
 highest there, about half speak of killing somebody.
 """
 
-HARD_NEGATIVES_FLAGGED = 0.02
+HARD_NEGATIVES_FLAGGED = 0.04
 """Share of harmless lines at REVIEW in the category that they resemble."""
 
 BY_WORDS = (Category.PROFANITY,)
@@ -48,13 +47,16 @@ BY_WORDS = (Category.PROFANITY,)
 
 
 @torch.inference_mode()
-def window_logits(head: TextHead, windows: Sequence[Sequence[str]], vectors: Vectors) -> np.ndarray:
+def window_logits(score: Encode, windows: Sequence[Sequence[str]]) -> np.ndarray:
     """The highest logit of each category in each window of sentences, as the server takes it.
 
     float32 [windows, categories]; -inf where nobody speaks.
+
+    Args:
+        score: texts to logits, [texts, categories].
     """
     texts = list(dict.fromkeys(text for window in windows for text in readings(window)))
-    logits = dict(zip(texts, head(vectors.of(texts)).numpy(), strict=True))
+    logits = dict(zip(texts, score(texts).numpy(), strict=True))
     highest = np.full((len(windows), len(Category)), -np.inf, dtype=np.float32)
     for row, window in enumerate(windows):
         if window:
@@ -120,7 +122,7 @@ def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np
     head.offset.copy_(torch.from_numpy(-slope * review))
 
 
-def hard_negatives(head: TextHead, vectors: Vectors) -> np.ndarray:
+def hard_negatives(score: Encode) -> np.ndarray:
     """Logits that a head not calibrated yet gives this project's held-out harmless lines, as the server takes them.
 
     NaN outside the category that each resembles.
@@ -129,7 +131,7 @@ def hard_negatives(head: TextHead, vectors: Vectors) -> np.ndarray:
     """
     lines = [(line.text, Category(line.category)) for line in read_test() if line.kind == "hard_negative"]
     lines += [(text, Category.HATE) for text in harmless_about_groups()]
-    logits = window_logits(head, [[text] for text, _ in lines], vectors)
+    logits = window_logits(score, [[text] for text, _ in lines])
     own = np.array([[category is resembled for category in Category] for _, resembled in lines])
     return np.where(own, logits, np.nan)
 

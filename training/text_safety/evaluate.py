@@ -22,8 +22,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from aircheck.inference.text_safety.embedded import HEAD, EmbeddedTextClassifier
-from aircheck.inference.text_safety.encoder import SentenceEncoder
-from aircheck.inference.text_safety.head import TextHead, load_head
+from aircheck.inference.text_safety.head import MEMBERS, Cascade, Encode, load_heads
 from aircheck.inference.text_safety.sentences import sentences
 from aircheck.policy.taxonomy import Category
 from aircheck_client.schema import Segment
@@ -32,7 +31,7 @@ from training.text_safety.fit import fit
 from training.text_safety.lines import DATA, read_test
 from training.text_safety.sources import OWN, Example, Window, public_lines, talk
 from training.text_safety.train import CACHE, LANGUAGES, TrainingData, table
-from training.text_safety.vectors import Vectors
+from training.text_safety.vectors import EncoderVectors
 
 FALSE_RATE = 0.05
 MIN_LINES = 20
@@ -48,10 +47,14 @@ Score = Callable[[Sequence[Sequence[str]]], np.ndarray]
 """Windows of sentences to scores as the server gives them, float32 [windows, categories]."""
 
 
-def score_with(head: TextHead, vectors: Vectors) -> Score:
-    """The server's pass over cached vectors."""
+def score_with(logits: Encode) -> Score:
+    """The server's pass over texts whose logits are known."""
+    return lambda windows: expit(window_logits(logits, windows))
 
-    return lambda windows: expit(window_logits(head, windows, vectors))
+
+def through(heads: Cascade, vectors: EncoderVectors) -> Encode:
+    """Logits of texts, of vectors that are kept."""
+    return lambda texts: heads.logits(texts, vectors.use.of, vectors.e5.of)
 
 
 def score_lines(score: Score, texts: Sequence[str]) -> np.ndarray:
@@ -178,16 +181,18 @@ def own_held_out(score: Score) -> dict[str, Any]:
     }
 
 
-def leave_one_out(data: TrainingData, vectors: Vectors, seed: int, folder: Path) -> dict[str, Any]:
+def leave_one_out(data: TrainingData, encode: Encode, seed: int, folder: Path) -> dict[str, Any]:
     """Heads that were trained without one source each: the cells of that source, and what the measured sets lose.
 
-    Offsets move neither figure that is taken from a cell here, so the heads are not calibrated.
+    Of the second head alone, which then reads everything. Offsets move neither figure that is taken from a cell here,
+    so the heads are not calibrated.
     """
     examples = [item for item in public_lines(folder, "measure") if not item.source.startswith("mhc")]
     found: dict[str, Any] = {"leave_one_out": {}, "adds": {}}
     for source in tqdm(["", *sorted({item.source for item in data.examples} - {OWN}), OWN], desc="leaving one out"):
         rest = data.without(source)
-        score = score_with(fit(table(rest.examples, rest.windows, vectors), seed), vectors)
+        head = fit(table(rest.examples, rest.windows, encode), seed, MEMBERS)
+        score = score_with(lambda texts, head=head: head(encode(texts)))  # type: ignore[misc]
         measured_cells = cells(examples, score_lines(score, [item.text for item in examples]))
         found["adds"][source] = {
             "auc": macro(measured_cells, "auc"),
@@ -288,12 +293,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
 
-    vectors = Vectors(SentenceEncoder(torch.device("cpu")), options.cache)
+    vectors = EncoderVectors.kept_in(options.cache)
     if options.leave_one_out:
-        figures: dict[str, Any] = leave_one_out(TrainingData.read(options.data), vectors, options.seed, options.data)
+        figures: dict[str, Any] = leave_one_out(
+            TrainingData.read(options.data), vectors.both, options.seed, options.data
+        )
     else:
-        head, _ = load_head(options.head)
-        score = score_with(head, vectors)
+        heads, _ = load_heads(options.head)
+        score = score_with(through(heads, vectors))
         figures = {**measured(score, options.data), "groups": groups(score), "own_held_out": own_held_out(score)}
         spoken = [text for window in talk(options.data, "measure") for text in window.sentences][:1024]
         figures["cost_ms"] = {"batch of 32": cost_ms(spoken, 32), "alone": cost_ms(spoken[:200], 1)}

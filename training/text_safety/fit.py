@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from aircheck.inference.text_safety.encoder import FEATURES
 from aircheck.inference.text_safety.head import TextHead
 from aircheck.policy.taxonomy import Category
 from training.text_safety.sources import Example
@@ -41,7 +40,7 @@ MAX_POSITIVE_WEIGHT = 8.0
 
 @dataclass(frozen=True)
 class Table:
-    """What is learned from: `vectors` [rows, FEATURES], `targets` and `known` [rows, categories], 0 or 1 each."""
+    """What is learned from: `vectors` [rows, features], `targets` and `known` [rows, categories], 0 or 1 each."""
 
     vectors: torch.Tensor
     targets: torch.Tensor
@@ -89,9 +88,9 @@ class Conventions(nn.Module):
     Shared and source-specific weights as in Daume III, "Frustratingly Easy Domain Adaptation", ACL 2007.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
-        self.terms = nn.Linear(FEATURES, len(COMMENTS) * len(Category))
+        self.terms = nn.Linear(features, len(COMMENTS) * len(Category))
         nn.init.zeros_(self.terms.weight)
         nn.init.zeros_(self.terms.bias)
 
@@ -99,7 +98,7 @@ class Conventions(nn.Module):
         """float32 [rows, categories].
 
         Args:
-            inputs: scaled vectors, [rows, FEATURES].
+            inputs: scaled vectors, [rows, features].
             numbers: of the rows' sources in COMMENTS, [rows]; -1 for others, whose terms are 0.
         """
         terms = self.terms(inputs).view(len(inputs), len(COMMENTS), len(Category))
@@ -107,15 +106,20 @@ class Conventions(nn.Module):
         return CONVENTION_RATE * own * (numbers >= 0)[:, None]
 
 
-def fit(table: Table, seed: int) -> TextHead:
-    """A head trained on the table, not calibrated."""
+def fit(table: Table, seed: int, members: int = 1) -> TextHead:
+    """A head trained on the table, not calibrated: the mean of so many networks that differ in their seeds."""
+    return TextHead.mean_of([_fit(table, members * seed + member) for member in range(members)])
+
+
+def _fit(table: Table, seed: int) -> TextHead:
     torch.manual_seed(seed)
-    head = TextHead()
+    features = table.vectors.shape[1]
+    head = TextHead(features)
     head.mean.copy_(table.vectors.mean(dim=0))
     head.scale.copy_(table.vectors.std(dim=0) + 1e-4)
     targets = table.targets * (1 - SMOOTHING) + SMOOTHING / 2
     weights = table.weights()
-    conventions = Conventions()
+    conventions = Conventions(features)
     learned = [*head.parameters(), *conventions.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     batches = -(-len(targets) // BATCH)

