@@ -42,6 +42,9 @@ highest there, about half speak of killing somebody.
 HARD_NEGATIVES_FLAGGED = 0.04
 """Share of harmless lines at REVIEW in the category that they resemble."""
 
+DOUBTFUL_TALK = 0.1
+"""Share of the texts of ordinary talk that the second encoder reads too."""
+
 BY_WORDS = (Category.PROFANITY,)
 """Categories that do not count for FLAGGED_PER_HOUR."""
 
@@ -120,6 +123,13 @@ def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np
     slope = math.log(CONFIDENT / (1 - CONFIDENT)) / (confident - review)
     head.slope.copy_(torch.from_numpy(slope))
     head.offset.copy_(torch.from_numpy(-slope * review))
+
+
+@torch.inference_mode()
+def doubt(score: Encode, windows: Sequence[Sequence[str]]) -> torch.Tensor:
+    """The logit that DOUBTFUL_TALK of the texts that are read of windows of talk reach in some category; a scalar."""
+    texts = list(dict.fromkeys(text for window in windows for text in readings(window)))
+    return score(texts).amax(dim=1).quantile(1 - DOUBTFUL_TALK)
 
 
 def hard_negatives(score: Encode) -> np.ndarray:

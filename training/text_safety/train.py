@@ -19,7 +19,7 @@ from aircheck.inference.text_safety.embedded import HEAD
 from aircheck.inference.text_safety.head import MEMBERS, Cascade, Encode, HeadCard, TextHead, save_heads
 from aircheck.inference.text_safety.passage import in_context
 from aircheck.policy.taxonomy import Category
-from training.text_safety.calibrate import calibrate, hard_negatives, window_logits
+from training.text_safety.calibrate import calibrate, doubt, hard_negatives, window_logits
 from training.text_safety.fit import Table, fit
 from training.text_safety.sources import Example, Window, capped, own_lines, public_lines, talk
 from training.text_safety.vectors import EncoderVectors
@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = TrainingData.read(options.data)
     heads = Cascade()
     heads.first = train(data, vectors.use.of, options.seed)
+    heads.doubt.copy_(doubt(_scored(heads.first, vectors.use.of), [window.sentences for window in data.windows]))
     heads.second = train(data, vectors.both, options.seed, MEMBERS)
     recipe = f"python -m training.text_safety.train DATA_FOLDER --seed {options.seed}"
     sources = ", ".join(sorted({example.source for example in data.examples} | {item.source for item in data.windows}))

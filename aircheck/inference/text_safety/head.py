@@ -7,7 +7,6 @@ first encoder alone, made in the same way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,8 @@ MEMBERS = 3
 
 DROPOUT = 0.3
 
-DOUBT = 0.03
-"""A text whose first score is as high in any category is read by the second encoder too. See the card for its price."""
-
 UNDOUBTED = 6.0
-"""How far the logits of the others are lowered: below most of those that were read twice and found harmless."""
+"""How far logits of the first stage that count are lowered: below most of what was read twice and found harmless."""
 
 Encode = Callable[[Sequence[str]], torch.Tensor]
 """Texts to vectors, float32 [texts, features]."""
@@ -116,10 +112,16 @@ class TextHead(nn.Module):
 
 
 class Cascade(nn.Module):
-    """A head on the first encoder's vectors, and one on both encoders' for what the first leaves in doubt."""
+    """A head on the first encoder's vectors, and one on both encoders' for what the first leaves in doubt.
+
+    That is what reaches `doubt` in any category of the first, a logit that training/text_safety/calibrate.py sets.
+    """
+
+    doubt: torch.Tensor  # []
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("doubt", torch.tensor(0.0))
         self.first = TextHead(use.FEATURES)
         self.second = TextHead(use.FEATURES + e5.FEATURES, MEMBERS)
 
@@ -127,7 +129,7 @@ class Cascade(nn.Module):
         """Of each text, float32 [texts, categories]; a row never depends on its batch."""
         vectors = encode_use(texts)
         first = by_rows(self.first, vectors)
-        doubtful = (first >= math.log(DOUBT / (1 - DOUBT))).any(dim=1)
+        doubtful = (first >= self.doubt).any(dim=1)
         logits = first - UNDOUBTED
         chosen = [text for text, is_doubtful in zip(texts, doubtful.tolist(), strict=True) if is_doubtful]
         if chosen:
