@@ -12,7 +12,15 @@ import yaml
 from aircheck.inference.text_safety.head import TextHead
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
-from training.text_safety.calibrate import BY_WORDS, CONFIDENT, FLAGGED_PER_HOUR, REVIEW, calibrate
+from training.text_safety.calibrate import (
+    BY_WORDS,
+    CONFIDENT,
+    DOUBTFUL_TALK,
+    FLAGGED_PER_HOUR,
+    REVIEW,
+    calibrate,
+    doubt,
+)
 from training.text_safety.fit import COMMENTS, COMMENTS_CELL, Conventions, Table
 from training.text_safety.lines import (
     DATA,
@@ -226,3 +234,13 @@ def test_a_wide_head_gives_the_mean_of_its_members() -> None:
     with torch.inference_mode():
         mean = torch.stack([head(vectors) for head in heads]).mean(dim=0)
         assert torch.allclose(TextHead.mean_of(heads)(vectors), mean, atol=1e-5)
+
+
+def test_as_much_of_ordinary_talk_is_in_doubt_as_wanted_and_as_much_in_each_category() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4000, len(Category)) * torch.arange(1, 1 + len(Category))
+    texts = [str(index) for index in range(len(logits))]
+    levels = doubt(lambda asked: logits[[int(text) for text in asked]], [[text] for text in texts])
+    reached = logits >= levels
+    assert float(reached.any(dim=1).float().mean()) == pytest.approx(DOUBTFUL_TALK, abs=0.02)
+    assert float(reached.sum(dim=0).max() - reached.sum(dim=0).min()) <= 2

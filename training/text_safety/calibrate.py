@@ -42,7 +42,7 @@ highest there, about half speak of killing somebody.
 HARD_NEGATIVES_FLAGGED = 0.04
 """Share of harmless lines at REVIEW in the category that they resemble."""
 
-DOUBTFUL_TALK = 0.1
+DOUBTFUL_TALK = 0.2
 """Share of the texts of ordinary talk that the second encoder reads too."""
 
 BY_WORDS = (Category.PROFANITY,)
@@ -127,9 +127,15 @@ def place(head: TextHead, review: np.ndarray, confident: np.ndarray, fiction: np
 
 @torch.inference_mode()
 def doubt(score: Encode, windows: Sequence[Sequence[str]]) -> torch.Tensor:
-    """The logit that DOUBTFUL_TALK of the texts that are read of windows of talk reach in some category; a scalar."""
+    """Logits such that DOUBTFUL_TALK of the texts of windows of talk reach that of some category, [categories].
+
+    Each is reached by equally many.
+    """
     texts = list(dict.fromkeys(text for window in windows for text in readings(window)))
-    return score(texts).amax(dim=1).quantile(1 - DOUBTFUL_TALK)
+    logits = score(texts)
+    ranks = logits.argsort(dim=0, descending=True).argsort(dim=0) / len(texts)
+    share = ranks.amin(dim=1).quantile(DOUBTFUL_TALK)
+    return logits.quantile(1 - float(share), dim=0)
 
 
 def hard_negatives(score: Encode) -> np.ndarray:

@@ -114,14 +114,14 @@ class TextHead(nn.Module):
 class Cascade(nn.Module):
     """A head on the first encoder's vectors, and one on both encoders' for what the first leaves in doubt.
 
-    That is what reaches `doubt` in any category of the first, a logit that training/text_safety/calibrate.py sets.
+    That is what reaches `doubt` in any category of the first, logits that training/text_safety/calibrate.py sets.
     """
 
-    doubt: torch.Tensor  # []
+    doubt: torch.Tensor  # [categories]
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("doubt", torch.tensor(0.0))
+        self.register_buffer("doubt", torch.zeros(len(Category)))
         self.first = TextHead(use.FEATURES)
         self.second = TextHead(use.FEATURES + e5.FEATURES, MEMBERS)
 
