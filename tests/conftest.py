@@ -1,0 +1,20 @@
+"""Which tests share a process where several run them (`--dist loadgroup`)."""
+
+import pytest
+
+SERVERS = "servers of their own"
+"""Modules that start a server beside the session's run in one process, one after another: a server takes 3.6 GB."""
+
+STARTING = frozenset(
+    {"bulk", "cli", "faults", "listen", "own_checkpoints", "policy_judge", "server", "speech", "traces", "wheels",
+     "whisper_model"}
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        starts = (
+            item.path.parent.name in ("integration", "release") and item.path.stem.removeprefix("test_") in STARTING
+        )
+        item.add_marker(pytest.mark.xdist_group(SERVERS if starts else str(item.path)))
