@@ -64,8 +64,9 @@ def test_a_call_that_fails_is_counted_by_its_type_and_gives_no_goodput(server, t
     calls = load(
         server, tmp_path / "calls.jsonl", "--rate", "2", "--seconds", "3", "--timeout-s", "0.02", *CLIPS, expect=1
     )
-    assert calls
-    assert {call.error for call in calls} == {"DeadlineError"}
+    errors = {call.error for call in calls}
+    assert "DeadlineError" in errors
+    assert errors <= {"DeadlineError", "OverloadedError"}  # refused at once, where others' work waits
 
 
 def test_load_goes_to_this_machine_alone(server, tmp_path):
