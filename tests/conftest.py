@@ -1,31 +1,29 @@
-"""What holds for all tests: which share a process where several run them, and that memory is given back."""
+"""What holds for all tests: one server beside the session's at a time, and memory that is given back."""
 
+import fcntl
 from collections.abc import Iterator
 
 import pytest
 
 from aircheck.inference import memory
 
-SERVERS = "servers of their own"
-"""Modules that start a server beside the session's run in one process, one after another: a server takes 3.6 GB."""
-
 STARTING = frozenset(
     {"bulk", "cli", "faults", "listen", "own_checkpoints", "policy_judge", "server", "speech", "traces", "wheels",
      "whisper_model"}
 )  # fmt: skip
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        starts = (
-            item.path.parent.name in ("integration", "release") and item.path.stem.removeprefix("test_") in STARTING
-        )
-        item.add_marker(pytest.mark.xdist_group(SERVERS if starts else str(item.path)))
+"""Modules of `integration` and `release` that start servers beside the session's; one takes 3.6 GB."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _memory_of_a_module_is_given_back() -> Iterator[None]:
-    """Models are loaded in many modules, and glibc would keep what they took."""
-    yield
+def _servers_and_memory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the modules in STARTING one runs at a time, whatever the processes; after any module, glibc keeps nothing."""
+    starts = request.path.parent.name in ("integration", "release")
+    starts = starts and request.path.stem.removeprefix("test_") in STARTING
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        shared = shared.parent
+    with (shared / "servers.lock").open("w") as lock:
+        if starts:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     memory.trim()
