@@ -26,4 +26,5 @@ def _servers_and_memory(request: pytest.FixtureRequest, tmp_path_factory: pytest
         if starts:
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+        fcntl.flock(lock, fcntl.LOCK_UN)  # also where a child process has the file
     memory.trim()
