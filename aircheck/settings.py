@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     # How audio is cut, and what is refused.
     window_max_s: float = Field(30.0, ge=2.0, le=30.0, description="Longest window cut from an episode, in s.")
     live_window_max_s: float = Field(
-        3.0,
+        5.0,
         ge=2.0,
         le=15.0,
         description="Longest window of live audio, in s; shorter ones are answered sooner, and each costs as much.",
