@@ -34,9 +34,10 @@ from av.audio.stream import AudioStream
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck import hardware
 from aircheck.gateway.decoding import DecoderPool, SandboxLimits, Spool, SpoolQuota
 from aircheck.settings import ROOT
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from preprocessing.container import Limits
 from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, decode
 from preprocessing.windows import Episode, cut

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from aircheck import hardware
 from aircheck.capacity.processes import cpu_seconds, resident_mib
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
-from benchmarks import hardware
 from benchmarks.clips import sample_clips
 
 MODELS = ("audio_decode", "whisper", "text_safety", "acoustic_safety", "policy")

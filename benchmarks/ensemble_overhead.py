@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck import hardware
 from aircheck.capacity.processes import cpu_seconds
 from aircheck.evaluation.transcribe import LIMITS
 from aircheck.inference.device import cpu_threads, select_device
@@ -33,7 +34,7 @@ from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Retry
-from benchmarks import ensemble, hardware, result_file
+from benchmarks import ensemble, result_file
 from benchmarks.baselines.windows import log_mels_of
 from benchmarks.throughput import PACKAGES
 from preprocessing.windows import Episode

@@ -30,11 +30,12 @@ import numpy as np
 import tritonclient.grpc as triton
 from rich.console import Console
 
+from aircheck import hardware
 from aircheck.evaluation.transcribe import LIMITS
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AircheckClient, Pcm, Retry
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.clips import sample_clips
 from preprocessing.wave_file import wave_bytes
 from preprocessing.windows import Episode

@@ -35,9 +35,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
+from aircheck import hardware
 from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import ROOT
-from benchmarks import baselines, hardware, result_file
+from benchmarks import baselines, result_file
 from benchmarks.baselines import weights
 from benchmarks.baselines.subprocess_run import EngineFailedError, run
 from benchmarks.baselines.windows import log_mels_of

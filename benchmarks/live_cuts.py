@@ -22,13 +22,14 @@ import jiwer
 import numpy as np
 import torch
 
+from aircheck import hardware
 from aircheck.evaluation.words import words
 from aircheck.inference.whisper.engine import DTYPES, WhisperEngine
 from aircheck.inference.whisper.engine import Window as Sent
 from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.policy.own import Own, SaidWord, last_said, own_segments
 from aircheck.settings import ROOT
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.wer.recordings import Recording, read, samples
 from preprocessing.clip import Clip, ClipDecoder
 from preprocessing.container import Limits

@@ -26,9 +26,10 @@ import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck import hardware
 from aircheck.gateway.decoding import DecoderLostError, DecoderPool, SandboxLimits, Spool, SpoolQuota
 from aircheck.settings import ROOT
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.sound_files import FILES, RATE_HZ, sound_file
 from preprocessing.container import Limits
 from preprocessing.errors import AudioError

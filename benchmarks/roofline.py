@@ -19,7 +19,7 @@ import torch
 from whisper.audio import N_FRAMES
 from whisper.model import ModelDimensions
 
-from benchmarks.hardware import has_fast_bf16
+from aircheck.hardware import has_fast_bf16
 
 _KERNEL = 3  # width of both convolutions
 

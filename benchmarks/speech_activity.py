@@ -34,8 +34,9 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck import hardware
 from aircheck.settings import ROOT
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from preprocessing.clip import CLIP_S, N_SAMPLES
 from preprocessing.container import Limits
 from preprocessing.decoding import DecodeReport, decode

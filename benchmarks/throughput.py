@@ -37,10 +37,11 @@ from rich.console import Console
 from rich.markdown import Markdown
 from whisper.model import ModelDimensions, Whisper
 
+from aircheck import hardware
 from aircheck.inference.whisper.weights import weight_packages
 from aircheck.inference.whisper.weights.checkpoint import load
 from aircheck.settings import ROOT
-from benchmarks import baselines, hardware, result_file, roofline
+from benchmarks import baselines, result_file, roofline
 from benchmarks.baselines import weights
 from benchmarks.baselines.subprocess_run import EngineFailedError, run
 from benchmarks.baselines.windows import LENGTHS, forced_lengths, log_mels_of, speech_windows

@@ -16,17 +16,17 @@ from locust.env import Environment
 from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
-grpc.experimental.gevent.init_gevent()  # before the first channel: gRPC's waits become gevent's
+grpc.experimental.gevent.init_gevent()  # before what makes channels is imported: gRPC's waits become gevent's
 
-from aircheck.load import calls as call_file  # noqa: E402 (after gevent is in place)
-from aircheck.load.audio import Recordings  # noqa: E402
-from aircheck.load.calls import Call, Ledger  # noqa: E402
-from aircheck.load.errors import LoadError  # noqa: E402
-from aircheck.load.options import DEFAULT_URL, DEFAULT_USERS, add_options  # noqa: E402
-from aircheck.load.senders import Senders  # noqa: E402
-from aircheck.load.turns import DRAIN_S, LEAD_S, Turns  # noqa: E402
-from aircheck.load.web_tab import add_tab  # noqa: E402
-from aircheck.load.workload import MAX_USERS, Kind, Workload  # noqa: E402
+from aircheck.load import calls as call_file
+from aircheck.load.audio import Recordings
+from aircheck.load.calls import Call, Ledger
+from aircheck.load.errors import LoadError
+from aircheck.load.options import DEFAULT_URL, DEFAULT_USERS, add_options
+from aircheck.load.senders import Senders
+from aircheck.load.turns import DRAIN_S, LEAD_S, Turns
+from aircheck.load.web_tab import add_tab
+from aircheck.load.workload import MAX_USERS, Kind, Workload
 
 _STOP_S = 5  # that users get to end once all calls have
 _DONE = "load_done"

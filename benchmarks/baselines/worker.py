@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from aircheck.hardware import peak_memory_mib
 from benchmarks import baselines
-from benchmarks.hardware import peak_memory_mib
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,12 @@ from typing import Any
 
 from rich.console import Console
 
+from aircheck import hardware
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client.catalogue.collect import collect
 from aircheck_client.catalogue.records import RecordStore
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.bulk import kills, rescoring, servers, throughput
 from benchmarks.bulk.catalogue import free_port, spoken_clips
 

@@ -27,10 +27,11 @@ from typing import Any
 
 from rich.console import Console
 
+from aircheck import hardware
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
 from aircheck_client import AsyncAircheckClient, Retry
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.clips import sample_clips
 from benchmarks.faults.faults import IN_FLIGHT, Stage, all_faults
 from benchmarks.faults.load import Requests

@@ -29,10 +29,11 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from aircheck import hardware
 from aircheck.evaluation.transcribe import Transcription
 from aircheck.evaluation.words import IN_CHARACTERS
 from aircheck.settings import ROOT
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.wer import recordings as recordings_of
 from benchmarks.wer import scores
 from benchmarks.wer.engines import ENGINES

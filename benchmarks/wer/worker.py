@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.hardware import peak_memory_mib
+from aircheck.hardware import peak_memory_mib
 from benchmarks.wer.engines import Setup, start
 from benchmarks.wer.recordings import Recording
 

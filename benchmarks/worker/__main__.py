@@ -28,9 +28,10 @@ from typing import Any
 import psutil
 from rich.console import Console
 
+from aircheck import hardware
 from aircheck.server import Server
 from aircheck.settings import ROOT, Settings
-from benchmarks import hardware, result_file
+from benchmarks import result_file
 from benchmarks.clips import sample_clips
 from benchmarks.worker.kills import OPTIONS, storm
 from benchmarks.worker.process import WorkerProcess

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks import hardware
+from aircheck import hardware
 from benchmarks.worker.servers import DEAD, JOBS, VERDICTS, BrokerServer
 
 _READY_S = 60.0
