@@ -45,17 +45,17 @@ def capacity(
     tls: Annotated[str, typer.Option(help="To --url: system, or a file of PEM roots; a token: AIRCHECK_TOKEN.")] = "",
     allow_host: Annotated[str, typer.Option(help="Another machine that --url may name; else only loopback.")] = "",
 ) -> None:
-    """Measure what this machine carries, and plan machines and cost from it.
+    r"""Measure what this machine carries, and plan machines and cost from it.
 
     Starts a server (or takes --url), warms it, finds the highest load that keeps the objective, again until two walks
     agree within 10 %, and writes a page with plots and a profile (JSON). Loads are audio seconds a second, that is
     audio hours an hour. Leave the machine alone meanwhile; with the defaults it takes about 20 minutes. Wants the extra
-    `load` (pip install 'aircheck[load]').
+    `load` (pip install 'aircheck\[load]').
 
-    [bold]aircheck capacity[/]                                                 measure
-    [bold]aircheck capacity --plan 2000000h/month --price 2.49[/]              plan, from what was measured
-    [bold]aircheck capacity --backlog '500000h in 30d' --price 2.49[/]         a back catalogue
-    [bold]aircheck capacity --objective 'p95<8s at 15' --gate[/]               in CI: exit code 1 when it does not hold
+    [bold]aircheck capacity[/]                                      measure
+    [bold]aircheck capacity --plan 2000000h/month --price 2.49[/]   from what was measured
+    [bold]aircheck capacity --backlog '500000h in 30d'[/]           a back catalogue
+    [bold]aircheck capacity --objective 'p95<8s at 15' --gate[/]    for CI
 
     Exit code: 0 measured, planned or held; 1 the objective does not hold; 2 a failure.
     """

@@ -67,10 +67,8 @@ class AsyncAircheckClient(Caller):
 
     async def info(self, *, timeout_s: float | None = None) -> ServerInfo:
         """What the server runs: models, policy packs, languages, limits."""
-        with self._typed_errors(""):
-            return messages.server_info(
-                await self._stub.GetServerInfo(v1.GetServerInfoRequest(), **self._call(timeout_s))
-            )
+        with self._calling("GetServerInfo", timeout_s) as how:
+            return messages.server_info(await self._stub.GetServerInfo(v1.GetServerInfoRequest(), **how))
 
     async def scan(
         self, source: Source, context: Context | None = None, *, timeout_s: float | None = None, **options: Any
@@ -91,8 +89,8 @@ class AsyncAircheckClient(Caller):
         """The verdict on a clip of at most 30 s, in one message each way."""
         audio = await asyncio.to_thread(read_whole, source, MAX_CLIP_BYTES)
         request = Options(context=context or Context(), **options).clip(audio)
-        with self._typed_errors(name_of(source)):
-            response = await self._stub.ScanClip(request, **self._call(timeout_s))
+        with self._calling("ScanClip", timeout_s, name_of(source)) as how:
+            response = await self._stub.ScanClip(request, **how)
             return from_message(response.verdict, Verdict)
 
     def listen(
@@ -120,8 +118,8 @@ class AsyncAircheckClient(Caller):
     ) -> Verdict:
         """The verdict on a window's findings under the context's pack, without any audio."""
         request = messages.decide_request(context or Context(), transcript, text, acoustic, duration_s, warnings)
-        with self._typed_errors(""):
-            return from_message((await self._stub.Decide(request, **self._call(timeout_s))).verdict, Verdict)
+        with self._calling("Decide", timeout_s) as how:
+            return from_message((await self._stub.Decide(request, **how)).verdict, Verdict)
 
     async def decide_recording(
         self,
@@ -138,8 +136,8 @@ class AsyncAircheckClient(Caller):
         undecoded_s : as in the coverage of the scan's verdict; warnings : its warnings
         """
         request = messages.decide_recording_request(windows, duration_s, context or Context(), undecoded_s, warnings)
-        with self._typed_errors(""):
-            return from_message((await self._stub.Decide(request, **self._call(timeout_s))).verdict, Verdict)
+        with self._calling("Decide", timeout_s) as how:
+            return from_message((await self._stub.Decide(request, **how)).verdict, Verdict)
 
     async def _scan(
         self, source: Source, options: Options, timeout_s: float | None
@@ -153,7 +151,7 @@ class AsyncAircheckClient(Caller):
                     yield piece
 
             requests = _Upload(upload(), options.scan_start(size_bytes), name_of(source), messages.BROKEN_OFF)
-            async with aclosing(self._stream(self._stub.Scan, requests, timeout_s)) as items:
+            async with aclosing(self._stream("Scan", requests, timeout_s)) as items:
                 async for item in items:
                     yield item
 
@@ -165,17 +163,17 @@ class AsyncAircheckClient(Caller):
                 yield v1.ListenRequest(audio=piece)
 
         requests = _Upload(upload(), options.listen_start(pcm), "")
-        async with aclosing(self._stream(self._stub.Listen, requests, timeout_s)) as items:
+        async with aclosing(self._stream("Listen", requests, timeout_s)) as items:
             async for item in items:
                 yield item
 
     async def _stream(
-        self, method: Any, upload: _Upload, timeout_s: float | None
+        self, method: str, upload: _Upload, timeout_s: float | None
     ) -> AsyncGenerator[Verdict | Progressing, None]:
         progressing = Progressing()
         yield progressing
-        with self._typed_errors(upload.source, progressing, upload):
-            call = method(upload.requests(), **self._call(timeout_s))
+        with self._calling(method, timeout_s, upload.source, progressing, upload) as how:
+            call = getattr(self._stub, method)(upload.requests(), **how)
             ending = Ending(call)
             try:
                 async for event in call:
@@ -192,12 +190,17 @@ class AsyncAircheckClient(Caller):
         check_end(upload, progressing)
 
     @contextmanager
-    def _typed_errors(
-        self, source: str, progressing: Progressing | None = None, upload: Upload | None = None
-    ) -> Iterator[None]:
+    def _calling(
+        self,
+        method: str,
+        timeout_s: float | None,
+        source: str = "",
+        progressing: Progressing | None = None,
+        upload: Upload | None = None,
+    ) -> Iterator[dict[str, Any]]:
         try:
-            with super()._typed_errors(source, progressing, upload):
-                yield
+            with super()._calling(method, timeout_s, source, progressing, upload) as how:
+                yield how
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -10,9 +10,10 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from pydantic import ValidationError
 
-from aircheck_client.connection import DEFAULT_URL, Connection, Retry, Tls
+from aircheck_client.connection import DEFAULT_URL, SERVICE, Connection, Retry, Tls
 from aircheck_client.errors import AircheckError, ScanCancelledError, ServerError, from_rpc
 from aircheck_client.messages import Progressing
+from aircheck_client.tracing import call_span
 from aircheck_client.v1 import aircheck_pb2_grpc
 
 
@@ -57,27 +58,35 @@ class Caller:
         self._stub = aircheck_pb2_grpc.AircheckStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
-    def _call(self, timeout_s: float | None) -> dict[str, Any]:
-        """What every call is made with: the metadata is the present call's, for it may belong to a trace."""
-        return {"timeout": self._timeout_s if timeout_s is None else timeout_s, "metadata": self._connection.metadata}
-
     @contextmanager
-    def _typed_errors(
-        self, source: str, progressing: Progressing | None = None, upload: Upload | None = None
-    ) -> Iterator[None]:
-        """Raises an AircheckError for what gRPC raises in the block; the fault of the upload, where that had one."""
-        try:
-            yield
-        except grpc.RpcError as error:
-            fault = (upload.fault if upload else None) or from_rpc(error, self.url, source)
-            raise _with_partial(fault, progressing or Progressing()) from None
-        except ValidationError as error:
-            raise ServerError(
-                f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
-                source,
-            ) from None
-        except self._closed as error:
-            raise ScanCancelledError(f"the client was closed: {error}", source) from None
+    def _calling(
+        self,
+        method: str,
+        timeout_s: float | None,
+        source: str = "",
+        progressing: Progressing | None = None,
+        upload: Upload | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Yields what the call of the block is made with.
+
+        Raises an AircheckError for what gRPC raises in the block; the fault of the upload, where that had one.
+        """
+        with call_span(SERVICE, method) as trace:
+            try:
+                yield {
+                    "timeout": self._timeout_s if timeout_s is None else timeout_s,
+                    "metadata": (*self._connection.metadata, *trace),
+                }
+            except grpc.RpcError as error:
+                fault = (upload.fault if upload else None) or from_rpc(error, self.url, source)
+                raise _with_partial(fault, progressing or Progressing()) from None
+            except ValidationError as error:
+                raise ServerError(
+                    f"the answer is no verdict that this client knows (are client and server of one version?): {error}",
+                    source,
+                ) from None
+            except self._closed as error:
+                raise ScanCancelledError(f"the client was closed: {error}", source) from None
 
 
 def check_end(upload: Upload, progressing: Progressing) -> None:

@@ -65,8 +65,8 @@ class AircheckClient(Caller):
 
     def info(self, *, timeout_s: float | None = None) -> ServerInfo:
         """What the server runs: models, policy packs, languages, limits."""
-        with self._typed_errors(""):
-            response = self._stub.GetServerInfo(v1.GetServerInfoRequest(), **self._call(timeout_s))
+        with self._calling("GetServerInfo", timeout_s) as how:
+            response = self._stub.GetServerInfo(v1.GetServerInfoRequest(), **how)
             return messages.server_info(response)
 
     def scan(
@@ -112,8 +112,8 @@ class AircheckClient(Caller):
         """The verdict on a clip of at most 30 s, in one message each way. Raises as `scan`."""
         audio = read_whole(source, MAX_CLIP_BYTES)
         request = Options(context=context or Context(), **options).clip(audio)
-        with self._typed_errors(name_of(source)):
-            return from_message(self._stub.ScanClip(request, **self._call(timeout_s)).verdict, Verdict)
+        with self._calling("ScanClip", timeout_s, name_of(source)) as how:
+            return from_message(self._stub.ScanClip(request, **how).verdict, Verdict)
 
     def listen(
         self,
@@ -143,8 +143,8 @@ class AircheckClient(Caller):
     ) -> Verdict:
         """The verdict on a window's findings under the context's pack, without any audio."""
         request = messages.decide_request(context or Context(), transcript, text, acoustic, duration_s, warnings)
-        with self._typed_errors(""):
-            return from_message(self._stub.Decide(request, **self._call(timeout_s)).verdict, Verdict)
+        with self._calling("Decide", timeout_s) as how:
+            return from_message(self._stub.Decide(request, **how).verdict, Verdict)
 
     def decide_recording(
         self,
@@ -161,27 +161,27 @@ class AircheckClient(Caller):
         undecoded_s : as in the coverage of the scan's verdict; warnings : its warnings
         """
         request = messages.decide_recording_request(windows, duration_s, context or Context(), undecoded_s, warnings)
-        with self._typed_errors(""):
-            return from_message(self._stub.Decide(request, **self._call(timeout_s)).verdict, Verdict)
+        with self._calling("Decide", timeout_s) as how:
+            return from_message(self._stub.Decide(request, **how).verdict, Verdict)
 
     def _scan(self, source: Source, options: Options, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
         with opened(source) as file:
             size_bytes = size_of(file)
             pieces = read_pieces(file, source)
             upload = _Upload(pieces, options.scan_start(size_bytes), name_of(source), messages.BROKEN_OFF)
-            yield from self._stream(self._stub.Scan, upload, timeout_s)
+            yield from self._stream("Scan", upload, timeout_s)
 
     def _listen(
         self, audio: Iterable[bytes], options: Options, pcm: Pcm | None, timeout_s: float | None
     ) -> Iterator[Verdict | Progressing]:
         pieces = (v1.ListenRequest(audio=piece) for piece in audio)
-        yield from self._stream(self._stub.Listen, _Upload(pieces, options.listen_start(pcm), ""), timeout_s)
+        yield from self._stream("Listen", _Upload(pieces, options.listen_start(pcm), ""), timeout_s)
 
-    def _stream(self, method: Any, upload: _Upload, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
+    def _stream(self, method: str, upload: _Upload, timeout_s: float | None) -> Iterator[Verdict | Progressing]:
         progressing = Progressing()
         yield progressing
-        with self._typed_errors(upload.source, progressing, upload):
-            call = method(iter(upload), **self._call(timeout_s))
+        with self._calling(method, timeout_s, upload.source, progressing, upload) as how:
+            call = getattr(self._stub, method)(iter(upload), **how)
             try:
                 for event in call:
                     verdict = progressing.read(event)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+
+from aircheck_client.tracing import Metadata
 
 DEFAULT_URL = "127.0.0.1:8001"
 SERVICE = "aircheck.v1.Aircheck"
@@ -123,10 +124,9 @@ class Connection:
         return options
 
     @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The token, and the caller's trace where its process uses OpenTelemetry."""
-        token = (("authorization", f"Bearer {self.token}"),) if self.token else ()
-        return (*token, *_trace())
+    def metadata(self) -> Metadata:
+        """What each call carries: the token."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
 
 def is_loopback(url: str) -> bool:
@@ -136,14 +136,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _trace() -> tuple[tuple[str, str], ...]:
-    if (propagate := sys.modules.get("opentelemetry.propagate")) is None:
-        return ()
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return tuple(carrier.items())
 
 
 def _ipv4(url: str) -> str:
