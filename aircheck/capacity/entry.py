@@ -21,14 +21,16 @@ from aircheck.capacity.measure import Effort, Measurement, Tell
 from aircheck.capacity.objective import Objective
 from aircheck.capacity.planning import Assumptions, backlog, plan
 from aircheck.capacity.profile import Profile
-from aircheck.capacity.report import markdown, page, renew_markdown, summary
+from aircheck.capacity.report import markdown, page, summary
 from aircheck.capacity.running import Target
 from aircheck.load.senders import connect
 from aircheck.load.workload import Workload
+from aircheck.reports import MarkdownBlock
 from aircheck.server import Server
 from aircheck.settings import Settings
 
 PROFILE, REPORT, PLOT = "capacity.json", "capacity.html", "capacity.svg"
+BLOCK = "capacity"  # of a Markdown file
 DEMANDS = ("1000h/day", "10000h/day", "2000000h/month")
 BACKLOGS = ("100000h in 30d",)
 _PACKAGES = ("aircheck", "grpcio", "locust", "nvidia-pytriton", "torch")
@@ -58,12 +60,14 @@ class Asked:
 def measure(asked: Asked) -> bool:
     """Measures and writes; False where a gate does not hold.
 
-    Raises CapacityError, LoadError, StartError, AircheckError.
+    Raises CapacityError, LoadError, StartError, AircheckError, MarkdownError.
     """
     console = Console(stderr=True, highlight=False)
     objective = Objective.parse(asked.objective)
     if asked.gate != (objective.at is not None):
         raise CapacityError("--gate asks at a load, and only a gate does: --objective 'p95<8s at 15' --gate")
+    if asked.markdown is not None:
+        MarkdownBlock(asked.markdown, BLOCK)
     base = Workload.of(
         {"audio": asked.audio, "lengths": asked.lengths, "tls": asked.tls, "allow_host": asked.allow_host}
     )
@@ -88,7 +92,7 @@ def measure(asked: Asked) -> bool:
 
 
 def write(profile: Profile, assumptions: Assumptions, out: Path, markdown_file: Path | None) -> None:
-    """Profile, page with a few plans, plot. Raises CapacityError."""
+    """Profile, page with a few plans, plot. Raises CapacityError, MarkdownError."""
     profile.write(out / PROFILE)
     has_knee = profile.knee.load > 0
     plans = [plan(profile, demand, assumptions) for demand in DEMANDS if has_knee]
@@ -97,7 +101,7 @@ def write(profile: Profile, assumptions: Assumptions, out: Path, markdown_file: 
     plots.overview(profile).savefig(out / PLOT, metadata={"Date": None})
     if markdown_file is not None:
         plot = os.path.relpath(out / PLOT, markdown_file.parent)
-        renew_markdown(markdown_file, markdown(profile, plans, plot))
+        MarkdownBlock(markdown_file, BLOCK).write(markdown(profile, plans, plot))
 
 
 def _gate(measurement: Measurement, load: float, objective: Objective, console: Console) -> bool:

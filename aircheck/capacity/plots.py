@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aircheck.capacity.profile import Profile
 
-matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
-matplotlib.rcParams["svg.hashsalt"] = "aircheck"  # the same figures, the same file
 _X = "offered, audio seconds a second"
 
 
@@ -28,14 +23,6 @@ def overview(profile: Profile) -> Figure:
         axes.set(xlabel=_X, xlim=(0, None), ylim=(0, None))
         axes.grid(alpha=0.25)
     return figure
-
-
-def svg(figure: Figure) -> str:
-    """Without the head of a file, to stand in a page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _achieved(axes: Axes, profile: Profile) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from aircheck.capacity import plots
-from aircheck.capacity.errors import CapacityError
 from aircheck.capacity.planning import BURST_TIMES, Assumptions, Backlog, Plan
 from aircheck.capacity.profile import Profile
 from aircheck.capacity.steps import Step
+from aircheck.reports import html_page, markdown_table, svg
 
 METHOD = (
     "Loads are in audio seconds a second, which is audio hours a machine hour. Open loop: arrivals are Poisson, given "
@@ -31,11 +30,11 @@ def page(profile: Profile, plans: Sequence[Plan] = (), backlogs: Sequence[Backlo
     parts = [f"<h1>Capacity: {html.escape(summary(profile))}</h1>"]
     facts = [f"<li>{html.escape(f'{name}: {value}')}</li>" for name, value in profile.conditions.items()]
     parts.append(f"<ul>{''.join(facts)}</ul>")
-    parts.append(plots.svg(plots.overview(profile)))
+    parts.append(svg(plots.overview(profile)))
     for title, table in _tables(profile, plans, backlogs):
         parts.append(f"<h2>{html.escape(title)}</h2>{table.to_html(index=False, border=0)}")
     parts.append(f"<h2>How it was measured</h2><p>{METHOD}</p>")
-    return _PAGE.format(body="\n".join(parts))
+    return html_page("capacity", parts)
 
 
 def summary(profile: Profile) -> str:
@@ -59,34 +58,14 @@ def markdown(profile: Profile, plans: Sequence[Plan], plot: str) -> str:
         f"{conditions.get('audio')}; load generator on the same machine.",
         f"**{summary(profile)}** ({profile.knee.stage_why}).",
         f"![Achieved load, latency, waits and CPU use over offered load]({plot})",
-        _markdown_table(steps),
+        markdown_table(steps),
     ]
     if profile.agreement:
         ratios = ", ".join(f"{one.figure.removesuffix(', s')} {one.ratio:.2f}" for one in profile.agreement)
         parts.append(f"A second, independent client at {profile.agreement[0].load:g}: {ratios} of Locust's.")
     if plans:
-        parts += [f"Plans ({_assumed(plans[0].assumptions)}):", _markdown_table(_plans(plans).iloc[:, :10])]
+        parts += [f"Plans ({_assumed(plans[0].assumptions)}):", markdown_table(_plans(plans).iloc[:, :10])]
     return "\n\n".join(parts)
-
-
-def renew_markdown(path: Path, text: str) -> None:
-    """Puts it between `<!-- capacity: begin -->` and `<!-- capacity: end -->`. Raises CapacityError."""
-    begin, end = "<!-- capacity: begin -->", "<!-- capacity: end -->"
-    try:
-        whole = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CapacityError(f"{path}: {error.strerror}") from None
-    head, found, rest = whole.partition(begin)
-    _, found_end, tail = rest.partition(end)
-    if not (found and found_end):
-        raise CapacityError(f"{path}: has no `{begin}` and `{end}` to write between")
-    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
-
-
-def _markdown_table(table: pd.DataFrame) -> str:
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    rows += [[str(cell) for cell in row] for row in table.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _tables(profile: Profile, plans: Sequence[Plan], backlogs: Sequence[Backlog]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -196,16 +175,3 @@ def _or_dash(value: float | None) -> float | str:
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:,.2f}"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>aircheck capacity</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-h1 {{ font-size: 1.3rem }}
-table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
-td, th {{ padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
-svg {{ max-width: 100%; height: auto }}
-</style></head><body>
-{body}
-</body></html>
-"""

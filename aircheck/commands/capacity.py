@@ -64,6 +64,7 @@ def capacity(
     from aircheck.capacity.profile import Profile
     from aircheck.gateway.errors import StartError
     from aircheck.load.errors import LoadError
+    from aircheck.reports import MarkdownError
     from aircheck.settings import SettingsError
     from aircheck_client.errors import AircheckError
 
@@ -93,7 +94,7 @@ def capacity(
             assumptions,
         )
         held = measure(asked)
-    except (CapacityError, LoadError, StartError, SettingsError, AircheckError) as error:
+    except (CapacityError, LoadError, StartError, SettingsError, AircheckError, MarkdownError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

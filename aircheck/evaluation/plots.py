@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,9 +14,9 @@ from aircheck.evaluation.figures import MIN_ITEMS
 from aircheck.evaluation.items import TARGETS
 from aircheck.evaluation.statistics import N_BINS
 from aircheck.evaluation.table import Table
+from aircheck.reports import svg
 
 _MAX_POINTS = 200  # of a curve
-matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
 
 
 def curves(table: Table) -> str | None:
@@ -37,7 +35,7 @@ def curves(table: Table) -> str | None:
     reliability.plot([0, 1], [0, 1], color="grey", linestyle=":")
     reliability.set(xlabel="score", ylabel="share that is true", xlim=(0, 1), ylim=(0, 1.02), title="Reliability")
     ranking.legend(fontsize="x-small")
-    return _svg(figure)
+    return svg(figure)
 
 
 def bars(figures: pd.DataFrame, by: str, figure: str, target: str = "") -> str | None:
@@ -53,7 +51,7 @@ def bars(figures: pd.DataFrame, by: str, figure: str, target: str = "") -> str |
     axes.barh(own["part"], own["value"].astype(float), xerr=spread, color="#7aa6c2", ecolor="#444444")
     axes.set(xlim=(0, None), title=" ".join(part for part in (target, figure.replace("_", " "), "by", by) if part))
     axes.tick_params(labelsize="x-small")
-    return _svg(plot)
+    return svg(plot)
 
 
 def _known(table: Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -62,10 +60,3 @@ def _known(table: Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         true, scores = table.truth[target][known].to_numpy(float), table.scores[target][known].to_numpy(float)
         if len(true) >= MIN_ITEMS and 0 < true.sum() < len(true):
             yield target, true, scores
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -15,6 +15,7 @@ from aircheck.evaluation.figures import MIN_ITEMS, UNDER_SPEECH_FIGURES
 from aircheck.evaluation.gate import Outcome
 from aircheck.evaluation.items import TARGETS, DataError
 from aircheck.evaluation.table import Table
+from aircheck.reports import html_page, markdown_table
 
 _N_MISTAKES = 25
 _TALK = ["flagged_per_hour", "flagged_per_hour_beside_profanity", "blocked_per_hour"]
@@ -81,16 +82,12 @@ class Report:
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
-    def markdown(self, path: Path) -> None:
-        """Renews the tables between `<!-- figures TITLE: begin -->` and `end` of a file. Raises DataError."""
-        begin, end = (f"<!-- figures {self.title}: {place} -->" for place in ("begin", "end"))
-        check_markdown(path, self.title)
-        head, _, rest = path.read_text(encoding="utf-8").partition(begin)
-        tail = rest.partition(end)[2]
+    def markdown(self) -> str:
+        """The tables, for a Markdown file."""
         models = "; ".join(f"{name} {value}" for name, value in self.measured.conditions.items())
         parts = [f"`{self.command}`\n\n{models}."]
-        parts += [f"**{title}**\n\n{_markdown_table(table)}" for title, table in self._tables(by_class=False)]
-        path.write_text(f"{head}{begin}\n\n" + "\n\n".join(parts) + f"\n\n{end}{tail}", encoding="utf-8")
+        parts += [f"**{title}**\n\n{markdown_table(table)}" for title, table in self._tables(by_class=False)]
+        return "\n\n".join(parts)
 
     def html(self) -> str:
         """The page."""
@@ -110,7 +107,7 @@ class Report:
                 f"<h2>Not scored</h2><ul>{''.join(f'<li>{html.escape(one)}</li>' for one in found.faults)}</ul>"
             )
         parts.append(f"<h2>How it was measured</h2><p>{METHOD}</p>")
-        return _PAGE.format(title=html.escape(self.title), body="\n".join(parts))
+        return html_page(f"evaluate: {self.title}", parts)
 
     def summary(self) -> list[tuple[str, pd.DataFrame]]:
         """The figures over everything, for a terminal."""
@@ -154,17 +151,6 @@ def read_values(path: Path) -> dict[str, float | None]:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is no JSON report of `aircheck evaluate`: {error}") from None
-
-
-def check_markdown(path: Path, title: str) -> None:
-    """Raises DataError when the file cannot take the tables."""
-    begin = f"<!-- figures {title}: begin -->"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    if begin not in text or begin.replace("begin", "end") not in text:
-        raise DataError(f"{path}: has no `{begin}` and `{begin.replace('begin', 'end')}` to write between")
 
 
 def _pivot(figures: pd.DataFrame, rows: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -220,23 +206,5 @@ def _mistakes(table: Table) -> Iterator[tuple[str, pd.DataFrame]]:
             yield title, rows.assign(target=targets, score=worst.round(3).to_numpy())
 
 
-def _markdown_table(table: pd.DataFrame) -> str:
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    rows += [[str(cell).replace("|", "\\|") for cell in row] for row in table.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def _html_table(table: pd.DataFrame) -> str:
     return str(table.to_html(index=False, border=0)).replace("**no**", "<b>no</b>")
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>aircheck evaluate: {title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
-td, th {{ padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
-svg {{ max-width: 100%; height: auto }}
-</style></head><body>
-{body}
-</body></html>
-"""

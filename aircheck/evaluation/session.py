@@ -23,7 +23,7 @@ from aircheck.evaluation import gate as gates
 from aircheck.evaluation import manifest, public_data, steerability, table, through_models
 from aircheck.evaluation.figures import figures, under_speech
 from aircheck.evaluation.items import COMMITTED_SET, DataError, Item, Kind, Result
-from aircheck.evaluation.report import Measured, Report, check_markdown, read_values
+from aircheck.evaluation.report import Measured, Report, read_values
 from aircheck.evaluation.results import ResultLog
 from aircheck.evaluation.through_models import Scorer, SoundScorer
 from aircheck.evaluation.through_server import ItemError, ServerGoneError, ServerScorer
@@ -34,6 +34,7 @@ from aircheck.inference.whisper.weights.checkpoint import CheckpointError as Whi
 from aircheck.policy.errors import PolicyError
 from aircheck.policy.judge_endpoint import judge_of
 from aircheck.policy.packs import PackLibrary
+from aircheck.reports import MarkdownBlock, MarkdownError
 from aircheck.server import Server, StartError
 from aircheck.settings import Settings, SettingsError
 from aircheck_client.client import AircheckClient
@@ -105,6 +106,7 @@ def run_evaluation(options: Options, console: Console) -> int:
     except (
         UsageError,
         DataError,
+        MarkdownError,
         gates.GateError,
         SettingsError,
         PolicyError,
@@ -120,8 +122,7 @@ def run_evaluation(options: Options, console: Console) -> int:
 def _evaluate(options: Options, console: Console) -> int:
     bounds = gates.read(options.gate, options.title) if options.gate else {}
     before = read_values(options.baseline) if options.baseline else {}
-    if options.markdown:
-        check_markdown(options.markdown, options.title)
+    block = MarkdownBlock(options.markdown, f"figures {options.title}") if options.markdown else None
     settings = _settings(options)
     folder = options.out or Path("out") / "evaluation" / options.title
     measured = _judge(options, settings) if options.kind is Kind.JUDGE else _scored(options, settings, folder, console)
@@ -135,8 +136,8 @@ def _evaluate(options: Options, console: Console) -> int:
     if measured.table:
         written.append(folder / table.SCORES)
         measured.table.write(folder / table.SCORES)
-    if options.markdown:
-        report.markdown(options.markdown)
+    if block:
+        block.write(report.markdown())
     for title, shown in report.summary():
         _print(title, shown, console)
     console.print(f"written: {', '.join(map(str, written))}")

@@ -194,7 +194,10 @@ def worker(
     cloudevents: Annotated[bool, typer.Option(help="Jobs come, and answers go, in CloudEvents envelopes.")] = False,
     transcript: Annotated[bool, typer.Option(help="Verdicts carry all that was said; records always do.")] = False,
     bulk: Annotated[bool, typer.Option(help="After everything else that the server has to do.")] = False,
-    metrics_port: Annotated[int, typer.Option(help="Of /metrics, /livez, /readyz on 127.0.0.1; 0: any.")] = 9109,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address of /metrics, /livez, /readyz, which ask for neither TLS nor a token.")
+    ] = "127.0.0.1",
+    metrics_port: Annotated[int, typer.Option(help="Their port; 0: any.")] = 9109,
     asyncapi: Annotated[bool, typer.Option(help="Print the AsyncAPI document, and do nothing.")] = False,
     url: Url = "127.0.0.1:8001",
     tls: TlsOn = False,
@@ -233,6 +236,7 @@ def worker(
             cloudevents=cloudevents,
             transcript=transcript,
             priority="bulk" if bulk else "",
+            metrics_host=metrics_host,
             metrics_port=metrics_port,
         )
         connection = connection_of(url, tls, (tls_ca, tls_certificate, tls_key), token_file)

@@ -8,6 +8,7 @@ from aircheck.capacity.errors import CapacityError
 from aircheck.capacity.planning import Assumptions, backlog, plan
 from aircheck.capacity.profile import Profile
 from aircheck.capacity.report import page, summary
+from aircheck.reports import MarkdownError
 
 
 def test_a_plan_is_demand_over_what_a_machine_carries_with_headroom_and_a_spare():
@@ -80,5 +81,5 @@ def test_a_measurement_is_written_with_plans_and_into_a_readme(tmp_path):
     assert "old" not in text
     assert "](out/capacity.svg)" in text
     assert "| 18.0 | 18.0 | 18.0 | 7.0 | 14.0 | 14.0 | 0.5 | p95 14.0 s |" in text
-    with pytest.raises(CapacityError, match="to write between"):
+    with pytest.raises(MarkdownError, match="to write between"):
         write(profile(), Assumptions(), tmp_path / "out", tmp_path / "out" / "capacity.html")

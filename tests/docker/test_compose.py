@@ -62,6 +62,7 @@ def test_the_worker_understands_its_command() -> None:
     done = CliRunner().invoke(app, ["worker", *service["command"], "--asyncapi"])
     assert done.exit_code == 0, done.output
     assert "uploads.dead" in done.output
+    assert "--metrics-host=0.0.0.0" in service["command"]
     assert set(service["depends_on"]) <= set(SERVICES)
 
 

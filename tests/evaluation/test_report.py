@@ -9,8 +9,8 @@ from evaluation_tables import line, table_of
 
 from aircheck.evaluation.figures import figures
 from aircheck.evaluation.gate import Outcome
-from aircheck.evaluation.items import DataError
 from aircheck.evaluation.report import Measured, Report, read_values
+from aircheck.reports import MarkdownBlock, MarkdownError
 
 PAIRS = [
     line(
@@ -57,7 +57,7 @@ def test_the_page_has_plots_and_escapes_what_it_is_given(report):
 def test_a_slice_of_few_items_is_shown_as_counts(report, tmp_path):
     path = tmp_path / "quality.md"
     path.write_text("before\n<!-- figures text: begin -->old<!-- figures text: end -->\nafter\n")
-    report.markdown(path)
+    MarkdownBlock(path, "figures text").write(report.markdown())
     text = path.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
@@ -72,9 +72,9 @@ def test_a_slice_of_few_items_is_shown_as_counts(report, tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "<!-- figures sounds: begin --><!-- figures sounds: end -->"])
-def test_a_file_without_the_markers_is_refused(report, tmp_path, text):
+def test_a_file_without_the_markers_is_refused(tmp_path, text):
     path = tmp_path / "quality.md"
     if text:
         path.write_text(text)
-    with pytest.raises(DataError, match=r"quality\.md"):
-        report.markdown(path)
+    with pytest.raises(MarkdownError, match=r"quality\.md"):
+        MarkdownBlock(path, "figures text")

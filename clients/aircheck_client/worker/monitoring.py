@@ -1,4 +1,4 @@
-"""The worker's metrics and health over HTTP: GET /metrics, /livez and /readyz on 127.0.0.1."""
+"""The worker's metrics and health over HTTP: GET /metrics, /livez and /readyz, without TLS or token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
-HOST = "127.0.0.1"
 _BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
 MESSAGES = Counter(
@@ -44,8 +43,8 @@ class Readiness:
 
 
 @contextmanager
-def endpoint(port: int, readiness: Readiness) -> Iterator[str]:
-    """Serves while the block runs; gives the base URL. Raises OSError when the port is taken."""
+def endpoint(host: str, port: int, readiness: Readiness) -> Iterator[str]:
+    """Serves while the block runs; gives the base URL. Raises OSError when the address cannot be had."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
@@ -74,12 +73,12 @@ def endpoint(port: int, readiness: Readiness) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer((HOST, port), Handler) as server:
+    with ThreadingHTTPServer((host, port), Handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
         try:
-            yield f"http://{HOST}:{server.server_port}"
+            yield f"http://{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

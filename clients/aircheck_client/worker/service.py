@@ -35,7 +35,7 @@ async def serve(
     """
     broker, readiness = broker_of(settings), Readiness()
     worker = _Worker(broker, Processor(settings, check, broker))
-    with endpoint(settings.metrics_port, readiness) as url:
+    with endpoint(settings.metrics_host, settings.metrics_port, readiness) as url:
         await broker.prepare()
         broker.subscribe(worker.handle)
         app = FastStream(broker.stream, logger=None)

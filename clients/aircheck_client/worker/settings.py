@@ -27,7 +27,7 @@ class WorkerSettings:
     allow_private : whether http may lead to private addresses, and to this machine
     transcript : whether verdicts carry all that was said; records always do
     priority : of the scans; see `aircheck_client.messages.Options`
-    metrics_port : on 127.0.0.1; 0 picks a free one
+    metrics_host, metrics_port : of metrics and health over HTTP; port 0 picks a free one
     """
 
     broker: str
@@ -46,6 +46,7 @@ class WorkerSettings:
     cloudevents: bool = False
     transcript: bool = False
     priority: Priority = ""
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 9109
 
     def __post_init__(self) -> None:
