@@ -23,14 +23,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import torch
-from av.audio.stream import AudioStream
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -38,15 +34,13 @@ from aircheck import hardware
 from aircheck.gateway.decoding import DecoderPool, SandboxLimits, Spool, SpoolQuota
 from aircheck.settings import ROOT
 from benchmarks import result_file
-from preprocessing.container import Limits
+from benchmarks.long_recordings import HALF_HOUR_S, LIMITS, encode, half_hour_of, repeat
 from preprocessing.decoding import SAMPLE_RATE_HZ, DecodeReport, decode
 from preprocessing.windows import Episode, cut
 
 RESULT = ROOT / "benchmarks" / "results" / "decoding.json"
 SAMPLE = ROOT / "samples" / "episode.mp3"
-LIMITS = Limits(max_bytes=2**34, max_duration_s=100 * 3600, max_channels=8, max_sample_rate_hz=192_000)
 WINDOW_MAX_S = 30.0
-HALF_HOUR_S = 1_800.0
 CLIP_S = 5.0
 _CHUNK_BYTES = 2**18
 _CLIPS = 50
@@ -74,17 +68,17 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         half_hour = Path(folder) / "half_hour.mp3"
-        samples = _repeated(asked.recording)
-        _encode(samples, half_hour, "mp3", "libmp3lame", "stereo", 128_000)
+        samples = half_hour_of(asked.recording)
+        encode(samples, half_hour, "mp3", "libmp3lame", "stereo", 128_000)
         report["stages"] = stages(half_hour.read_bytes())
         report["pool"] = [asyncio.run(throughput(half_hour, processes)) for processes in (1, 2)]
         clip = Path(folder) / "clip.mp3"
-        _encode(samples[: round(CLIP_S * SAMPLE_RATE_HZ)], clip, "mp3", "libmp3lame", "stereo", 128_000)
+        encode(samples[: round(CLIP_S * SAMPLE_RATE_HZ)], clip, "mp3", "libmp3lame", "stereo", 128_000)
         report["clip"] = asyncio.run(clips(clip))
         if asked.hours:
             short, long = Path(folder) / "short.m4b", Path(folder) / "long.m4b"
-            _encode(samples, short, "ipod", "aac", "mono", 64_000)
-            _repeat(short, long, round(asked.hours * 3600 / HALF_HOUR_S))
+            encode(samples, short, "ipod", "aac", "mono", 64_000)
+            repeat(short, long, round(asked.hours * 3600 / HALF_HOUR_S))
             report["memory"] = [asyncio.run(memory(path)) for path in (short, long)]
     result_file.write(report, asked.out)
     Console().print(Markdown(markdown(report)))
@@ -194,55 +188,6 @@ async def _seconds(work: Any) -> float:
 
 def _median_ms(times_s: list[float]) -> float:
     return round(1000 * statistics.median(times_s), 1)
-
-
-def _repeated(path: Path) -> np.ndarray:
-    """fp32 [samples] at 16 kHz: half an hour of the recording."""
-    samples = np.concatenate(list(decode(path.read_bytes(), LIMITS, DecodeReport())))
-    return np.resize(samples, round(HALF_HOUR_S * SAMPLE_RATE_HZ))
-
-
-def _encode(samples: np.ndarray, path: Path, muxer: str, encoder: str, layout: str, bit_rate: int) -> None:
-    """fp32 [samples] at 16 kHz as a file of 44.1 kHz; the second channel is a little later than the first."""
-    rate_hz = 44_100
-    with av.open(str(path), "w", format=muxer) as container:
-        stream = container.add_stream(encoder, rate=rate_hz, layout=layout)
-        assert isinstance(stream, AudioStream)
-        stream.bit_rate = bit_rate
-        size = stream.codec_context.frame_size or 1024
-        resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate_hz, frame_size=size)
-        at = 0
-        for first in range(0, len(samples), SAMPLE_RATE_HZ):
-            part = samples[first : first + SAMPLE_RATE_HZ]
-            planar = np.stack([part, 0.8 * np.roll(part, 5)]) if layout == "stereo" else part[None]
-            source = av.AudioFrame.from_ndarray(np.ascontiguousarray(planar), format="fltp", layout=layout)
-            source.sample_rate, source.pts = SAMPLE_RATE_HZ, None
-            last = first + SAMPLE_RATE_HZ >= len(samples)
-            for frame in [*resampler.resample(source), *(resampler.resample(None) if last else [])]:
-                frame.pts, frame.time_base = at, Fraction(1, rate_hz)
-                at += frame.samples
-                container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def _repeat(path: Path, longer: Path, times: int) -> None:
-    """The file's packets `times` times, one after another."""
-    with av.open(str(path)) as source, av.open(str(longer), "w", format="ipod") as container:
-        track = source.streams.audio[0]
-        stream = container.add_stream_from_template(track)
-        packets = [
-            (bytes(packet), packet.dts, packet.duration or 0)
-            for packet in source.demux(track)
-            if packet.dts is not None
-        ]
-        packets_base = track.time_base or Fraction(1, 44_100)
-        span = packets[-1][1] + packets[-1][2] - packets[0][1]
-        for turn in range(times):
-            for data, dts, duration in packets:
-                packet = av.Packet(data)
-                packet.pts = packet.dts = dts + turn * span
-                packet.duration, packet.time_base, packet.stream = duration, packets_base, stream
-                container.mux(packet)
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -62,12 +62,14 @@ def capacity(
     from aircheck.capacity.errors import CapacityError
     from aircheck.capacity.planning import Assumptions
     from aircheck.capacity.profile import Profile
+    from aircheck.commands.serve import stop_on_sigterm
     from aircheck.gateway.errors import StartError
     from aircheck.load.errors import LoadError
     from aircheck.reports import MarkdownError
     from aircheck.settings import SettingsError
     from aircheck_client.errors import AircheckError
 
+    stop_on_sigterm()
     assumptions = Assumptions(headroom=headroom, spare=spare, peak=peak, price=price)
     wanted = (tuple(plan or ()), tuple(backlog or ()))
     try:

@@ -359,6 +359,8 @@ def _networks(model: Whisper, quantization: Quantization) -> tuple[WindowEncoder
         make_linear = Int8Linear
     elif quantization == "fp8":
         quantize(encoder, Fp8Linear, model)
+    else:
+        encoder.pack()
     return encoder, StepDecoder(model.decoder, make_linear)
 
 

@@ -20,7 +20,7 @@ from aircheck_client import (
 from aircheck_client.catalogue.fetch import RefusedSourceError, UnreachableSourceError
 from aircheck_client.catalogue.items import SourceError
 from aircheck_client.catalogue.records import StoreError
-from aircheck_client.connection import Connection
+from aircheck_client.tracing import call_span
 from aircheck_client.worker import failures
 from aircheck_client.worker.failures import wait_s
 from aircheck_client.worker.messages import Checked, Job
@@ -184,11 +184,17 @@ def test_a_worker_that_drains_waits_for_nothing_and_leaves_the_message(topics):
 def test_the_trace_goes_to_the_server_and_out_with_the_answer():
     seen = {}
     server = Server()
-    server.on_ask = lambda: seen.update(Connection.of("127.0.0.1:1", False, None, None).metadata)
+
+    def ask() -> None:
+        with call_span("aircheck.v1.Aircheck", "Scan") as metadata:
+            seen.update(metadata)
+
+    server.on_ask = ask
     _, _, headers = process(server, headers={"traceparent": TRACEPARENT})
     assert headers["traceparent"] == TRACEPARENT
     assert seen == {"traceparent": TRACEPARENT}
-    assert not Connection.of("127.0.0.1:1", False, None, None).metadata  # of this test, which has no trace
+    with call_span("aircheck.v1.Aircheck", "Scan") as metadata:
+        assert not metadata  # of this test, which has no trace
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     assert not carrier

@@ -17,8 +17,10 @@ from aircheck.inference.whisper.decoding.layers import (
     STEP_ROWS,
     LinearFn,
     fused,
+    is_packed,
     norm,
     of_weight,
+    packed_linear,
     pad_rows,
     padded_table,
     single_query_attention,
@@ -41,11 +43,13 @@ class StepDecoder:
             padded = padded_table(table, 8)
             decoder.token_embedding.weight = nn.Parameter(padded[: len(table)], requires_grad=False)  # held once
             table = padded
+        elif is_packed(table):
+            table = padded_table(table, 32)
         self._logits = (make_linear or step_linear)(of_weight(table))
         self._norm = norm(decoder.ln, table.dtype)
         crosses = [block.cross_attn for block in decoder.blocks]
         cross_kv = fused([layer for cross in crosses for layer in (cross.key, cross.value)])
-        self._cross_kv = cross_kv if make_linear is None else make_linear(cross_kv)
+        self._cross_kv = (make_linear or packed_linear)(cross_kv)
         self._row_multiple = STEP_ROWS if decoder.token_embedding.weight.device.type == "cpu" else 1
         self._n_head: int = crosses[0].n_head
 
