@@ -20,12 +20,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from aircheck import hardware
 from aircheck.capacity.processes import resident_mib
@@ -39,7 +39,7 @@ RESULT = ROOT / "benchmarks" / "results" / "memory.json"
 SAMPLE = ROOT / "samples" / "episode.mp3"
 _NOISE = 0.001  # of full scale
 _EVERY_S = 0.5
-_SERVER_PARTS = ("gateway", "decoders")
+PARTS = ("client", "gateway", "decoders")
 
 
 def main() -> None:
@@ -74,26 +74,16 @@ def main() -> None:
 def scan(server: Server, path: Path, hours: float) -> dict[str, Any]:
     """One recording by a client of its own. Peaks in MiB. Raises SystemExit when it got no verdict."""
     command = [sys.executable, "-m", "aircheck_client.cli", "scan", str(path), "--url", server.url, "--json"]
-    peaks: dict[str, float] = dict.fromkeys(_SERVER_PARTS, 0.0)
-    is_over = threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(_EVERY_S):
-            now = resident_mib(server.pid)
-            peaks.update({part: max(peaks[part], now.get(part, 0.0)) for part in _SERVER_PARTS})
-
-    watching = threading.Thread(target=watch)
-    watching.start()
+    peaks = dict.fromkeys(PARTS, 0.0)
     begun_s = time.monotonic()
-    try:
-        with tempfile.TemporaryFile() as verdict:
-            client = subprocess.Popen([*command, "--language", "en"], stdout=verdict)
-            _, status, used = os.wait4(client.pid, 0)
-            client.returncode = os.waitstatus_to_exitcode(status)
-            verdict_bytes = verdict.tell()
-    finally:
-        is_over.set()
-        watching.join()
+    with tempfile.TemporaryFile() as verdict:
+        client = subprocess.Popen([*command, "--language", "en"], stdout=verdict)
+        process = psutil.Process(client.pid)
+        while client.poll() is None:
+            now = {"client": process.memory_info().rss / 2**20, **resident_mib(server.pid)}
+            peaks = {part: max(peaks[part], now.get(part, 0.0)) for part in PARTS}
+            time.sleep(_EVERY_S)
+        verdict_bytes = os.fstat(verdict.fileno()).st_size
     if client.returncode not in (0, 1):
         raise SystemExit(f"{path.name}: the client ended with status {client.returncode}")
     wall_s = time.monotonic() - begun_s
@@ -102,24 +92,23 @@ def scan(server: Server, path: Path, hours: float) -> dict[str, Any]:
         "file_mib": round(path.stat().st_size / 2**20, 1),
         "verdict_mib": round(verdict_bytes / 2**20, 2),
         "wall_s": round(wall_s, 1),
-        "peak_mib": {"client": round(used.ru_maxrss / 1024), **{part: round(peak) for part, peak in peaks.items()}},
+        "peak_mib": {part: round(peak) for part, peak in peaks.items()},
     }
 
 
 def markdown(report: dict[str, Any]) -> str:
     """A row a recording, and how the longer one's peaks stand to the shorter one's."""
-    parts = ["client", *_SERVER_PARTS]
     short, long = (row["peak_mib"] for row in report["scans"])
     return "\n".join(
         [
-            f"| M4B, hours | file, MiB | {' | '.join(f'{part}, MiB' for part in parts)} | took, s |",
+            f"| M4B, hours | file, MiB | {' | '.join(f'{part}, MiB' for part in PARTS)} | took, s |",
             "|---|---|---|---|---|---|",
             *(
-                f"| {row['hours']:g} | {row['file_mib']} | {' | '.join(str(row['peak_mib'][part]) for part in parts)} "
+                f"| {row['hours']:g} | {row['file_mib']} | {' | '.join(str(row['peak_mib'][part]) for part in PARTS)} "
                 f"| {row['wall_s']:.0f} |"
                 for row in report["scans"]
             ),
-            f"| times | | {' | '.join(f'{long[part] / short[part]:.2f}' for part in parts)} | |",
+            f"| times | | {' | '.join(f'{long[part] / short[part]:.2f}' for part in PARTS)} | |",
         ]
     )
 
