@@ -64,7 +64,7 @@ def markdown(profile: Profile, plans: Sequence[Plan], plot: str) -> str:
         ratios = ", ".join(f"{one.figure.removesuffix(', s')} {one.ratio:.2f}" for one in profile.agreement)
         parts.append(f"A second, independent client at {profile.agreement[0].load:g}: {ratios} of Locust's.")
     if plans:
-        parts += [f"Plans ({_assumed(plans[0].assumptions)}):", markdown_table(_plans(plans).iloc[:, :10])]
+        parts += [f"Plans ({_assumed(plans[0].assumptions)}):", markdown_table(_in_short(_plans(plans)))]
     return "\n\n".join(parts)
 
 
@@ -145,6 +145,12 @@ def _plans(plans: Sequence[Plan]) -> pd.DataFrame:
         for made in plans
     ]
     return pd.DataFrame(rows)
+
+
+def _in_short(plans: pd.DataFrame) -> pd.DataFrame:
+    """What fits a page of text."""
+    wanted = ("demand", "at the peak", "a machine", "machines", "simulated", "objective", "in a burst", "cost")
+    return plans[[name for name in plans if name.startswith(wanted)]]
 
 
 def _backlogs(backlogs: Sequence[Backlog]) -> pd.DataFrame:
