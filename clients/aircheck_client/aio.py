@@ -9,8 +9,8 @@ async with AsyncAircheckClient("127.0.0.1:8001") as client:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +23,6 @@ from aircheck_client.calling import Caller, Upload, check_end
 from aircheck_client.client import read_pieces
 from aircheck_client.connection import SERVICE
 from aircheck_client.ending import Ending
-from aircheck_client.errors import ScanCancelledError
 from aircheck_client.messages import MAX_CLIP_BYTES, Options, Pcm, Progressing
 from aircheck_client.schema import (
     AcousticFindings,
@@ -43,7 +42,7 @@ class AsyncAircheckClient(Caller):
     """A connection to aircheck servers, for one event loop. Arguments, results and errors are `AircheckClient`'s."""
 
     _channels = grpc.aio
-    _closed = grpc.aio.UsageError
+    _closed = (grpc.aio.UsageError, asyncio.CancelledError)
 
     async def __aenter__(self) -> AsyncAircheckClient:
         return self
@@ -189,23 +188,10 @@ class AsyncAircheckClient(Caller):
                 call.cancel()
         check_end(upload, progressing)
 
-    @contextmanager
-    def _calling(
-        self,
-        method: str,
-        timeout_s: float | None,
-        source: str = "",
-        progressing: Progressing | None = None,
-        upload: Upload | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        try:
-            with super()._calling(method, timeout_s, source, progressing, upload) as how:
-                yield how
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise ScanCancelledError("the client was closed", source) from None  # the call was cancelled, not the task
+    def _was_closed(self, error: BaseException) -> bool:
+        """A cancelled call whose task is not cancelled was ended by the channel's end."""
+        task = asyncio.current_task()
+        return not (isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling())
 
 
 class AsyncVerdictStream(AsyncIterator[Verdict]):

@@ -32,7 +32,7 @@ class Caller:
     """A connection to aircheck servers."""
 
     _channels: ClassVar[Any]  # the module that makes them: grpc, or grpc.aio
-    _closed: ClassVar[type[Exception]]  # what it raises of a channel that was closed
+    _closed: ClassVar[type[BaseException] | tuple[type[BaseException], ...]]  # what it raises of a closed channel
 
     def __init__(
         self,
@@ -86,7 +86,13 @@ class Caller:
                     source,
                 ) from None
             except self._closed as error:
-                raise ScanCancelledError(f"the client was closed: {error}", source) from None
+                if not self._was_closed(error):
+                    raise
+                raise ScanCancelledError(f"the client was closed: {error}".removesuffix(": "), source) from None
+
+    def _was_closed(self, error: BaseException) -> bool:
+        """Whether one of `_closed` says that the channel was closed, and nothing else."""
+        return True
 
 
 def check_end(upload: Upload, progressing: Progressing) -> None:

@@ -26,11 +26,11 @@ class Listening(aircheck_pb2_grpc.AircheckServicer):
     def __init__(self) -> None:
         self.traces: list[str | None] = []
 
-    def GetServerInfo(self, request, context):  # noqa: N802
+    def GetServerInfo(self, request, context):  # noqa: N802  # the contract's name
         self.traces.append(dict(context.invocation_metadata()).get("traceparent"))
         return v1.GetServerInfoResponse(limits=v1.ServerLimits())
 
-    def Scan(self, requests, context):  # noqa: N802
+    def Scan(self, requests, context):  # noqa: N802  # the contract's name
         self.traces.append(dict(context.invocation_metadata()).get("traceparent"))
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no audio")
 
