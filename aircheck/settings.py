@@ -156,7 +156,10 @@ class Settings(BaseSettings):
 
     # How much is worked on at a time.
     windows_in_flight: int = Field(
-        0, ge=0, description="Windows at the models at a time, of all calls together; 0: by the cores or GPUs."
+        0,
+        ge=0,
+        description="Windows at the models at a time, of all calls together; 0: by the cores, and more while no clip "
+        "has come for half a minute.",
     )
     upload_pause_s: float = Field(60.0, gt=0, description="Longest pause within an upload, or in live audio.")
 

@@ -25,6 +25,8 @@ FIRST_PARALLEL = 1 + usable_cores()
 """Windows in flight until the first is answered: more would share the cores with it, and it would come later. One for
 each core, and one that is decoded when the first core is free."""
 FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's
+_SHARED = ("context", "models", "policy_pack", "policy_version", "policy_sha256", "server_version")
+"""Fields that are alike in almost every window of a recording, and nearly half of what a silent one's verdict takes."""
 
 
 class Window(Protocol):
@@ -89,9 +91,10 @@ class Recording:
         """
         async with _Windows(self._check, self._terms) as checked, aclosing(checked.run(windows)) as answers:
             async for window, answer in answers:
-                self._verdicts.append(_in_file_time(answer.verdict, window))
+                verdict = _in_file_time(answer.verdict, window)
+                self._verdicts.append(_sharing(verdict, self._verdicts[0]) if self._verdicts else verdict)
                 self.checked_s = window.start_s + window.duration_s
-                yield answer.with_verdict(self._verdicts[-1])
+                yield answer.with_verdict(verdict)
 
     def verdict(self, undecoded_s: float, warnings: tuple[str, ...]) -> Verdict:
         """The verdict on all windows so far. Raises CorruptAudioError when there are none."""
@@ -124,6 +127,12 @@ def _in_file_time(verdict: Verdict, window: Window) -> Verdict:
         )
         return shifted.model_copy(update={"warnings": (*shifted.warnings, warning)})
     return shifted
+
+
+def _sharing(verdict: Verdict, first: Verdict) -> Verdict:
+    """The same verdict, with the first one's objects for what is the same: it is kept, with thousands of others."""
+    update = {name: getattr(first, name) for name in _SHARED if getattr(verdict, name) == getattr(first, name)}
+    return verdict.model_copy(update=update)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 Windows in flight are few, so that what waits can still be put in order: somebody who waits for a clip comes before an
 episode, and an episode before a back catalogue. Scans of one priority take turns, a window each, however many windows
 each could send. A lower priority is never starved: every `YIELD_EVERY`th turn that it waits through is its own.
+
+More windows in flight make more of the models and each window slower. So there are two limits: one for a server that
+only scans recordings, and a lower one from the first clip until no clip has come for `CLIPS_LINGER_S`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -19,6 +23,7 @@ from aircheck.gateway.errors import OverloadedError
 from aircheck.tracing.spans import span
 
 YIELD_EVERY = 8
+CLIPS_LINGER_S = 30.0
 PACE_OVER = 32  # windows last answered while the models were busy, for the estimate of a wait
 FEWEST_FOR_A_PACE = 4
 MOST_AT_FIRST = 8
@@ -59,14 +64,17 @@ class Turns:
 class WindowScheduler:
     """For use on one event loop."""
 
-    def __init__(self, max_in_flight: int, kept_free: int = 1):
+    def __init__(self, max_in_flight: int, kept_free: int = 1, max_without_clips: int | None = None):
         """max_in_flight : windows at the models at a time
-        kept_free : of these, how many only INTERACTIVE may take, so that a clip waits for no episode's window
+        kept_free : how many fewer than that NORMAL and BULK may take, so that a clip waits for no episode's window
+        max_without_clips : the limit while nobody waits for a clip; None: the same
         """
-        if not 0 <= kept_free < max_in_flight:
-            raise ValueError(f"of {max_in_flight} windows in flight, {kept_free} cannot be kept free")
-        self._max_in_flight, self._kept_free = max_in_flight, kept_free
-        self._in_flight = 0
+        most = max_in_flight if max_without_clips is None else max_without_clips
+        if not 0 <= kept_free < max_in_flight <= most:
+            raise ValueError(f"of {max_in_flight} windows in flight, {kept_free} free, and of {most} without clips")
+        self._max_in_flight, self._kept_free, self._max_without_clips = max_in_flight, kept_free, most
+        self._in_flight_of = dict.fromkeys(Priority, 0)
+        self._clip_at_s = -math.inf
         self._queues: dict[Priority, deque[Turns]] = {priority: deque() for priority in Priority}
         self._passed_over = dict.fromkeys(Priority, 0)
         self._intervals_s: deque[float] = deque(maxlen=PACE_OVER)  # between two answers while the models are busy
@@ -78,7 +86,7 @@ class WindowScheduler:
 
     @property
     def in_flight(self) -> int:
-        return self._in_flight
+        return sum(self._in_flight_of.values())
 
     def waiting(self, up_to: Priority = Priority.BULK) -> int:
         """Windows that wait, of `up_to` and all priorities before it."""
@@ -93,7 +101,7 @@ class WindowScheduler:
         if len(self._intervals_s) < FEWEST_FOR_A_PACE:
             return 0.0
         pace_s = (sum(self._intervals_s) - max(self._intervals_s)) / (len(self._intervals_s) - 1)
-        return (self.waiting(priority) + on_their_way + self._in_flight + 1) * pace_s
+        return (self.waiting(priority) + on_their_way + self.in_flight + 1) * pace_s
 
     def refuse_late(self, priority: Priority, within_s: float, on_their_way: int = 0) -> None:
         """Raises OverloadedError when a window that came now would not be answered within `within_s`.
@@ -112,6 +120,8 @@ class WindowScheduler:
     async def acquire(self, turns: Turns) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         turns.waiting.append(turn)
+        if turns.priority is Priority.INTERACTIVE:
+            self._clip_at_s = time.monotonic()
         if len(turns.waiting) == 1:
             self._queues[turns.priority].append(turns)
         self._grant()
@@ -130,7 +140,7 @@ class WindowScheduler:
         if begun_s is not None and self._busy_since_s is not None:
             self._intervals_s.append(now_s - self._busy_since_s)
             self._busy_since_s = now_s
-        self._in_flight -= 1
+        self._in_flight_of[priority] -= 1
         self._grant()
         if not self._is_busy():
             self._busy_since_s = None
@@ -142,8 +152,20 @@ class WindowScheduler:
             self._queues[turns.priority].remove(turns)
 
     def _has_room(self, priority: Priority) -> bool:
-        kept_free = 0 if priority is Priority.INTERACTIVE else self._kept_free
-        return self._in_flight < self._max_in_flight - kept_free
+        of_recordings = self.in_flight - self._in_flight_of[Priority.INTERACTIVE]
+        if priority is Priority.INTERACTIVE:
+            # where recordings have what is theirs without clips, a clip takes the place of each window that is done
+            is_wide = of_recordings > self._max_in_flight - self._kept_free
+            return self.in_flight < (self._max_without_clips if is_wide else self._max_in_flight)
+        limit = self._max_in_flight if self._clips_come() else self._max_without_clips
+        return self.in_flight < limit and of_recordings < limit - self._kept_free
+
+    def _clips_come(self) -> bool:
+        return bool(
+            self._in_flight_of[Priority.INTERACTIVE]
+            or self._queues[Priority.INTERACTIVE]
+            or time.monotonic() < self._clip_at_s + CLIPS_LINGER_S
+        )
 
     def _grant(self) -> None:
         while (priority := self._next()) is not None:
@@ -154,7 +176,7 @@ class WindowScheduler:
                 queue.append(turns)
             if turn.done():  # cancelled, and not yet taken out
                 continue
-            self._in_flight += 1
+            self._in_flight_of[turns.priority] += 1
             if self._is_busy() and self._busy_since_s is None:
                 self._busy_since_s = time.monotonic()
             turn.set_result(None)
@@ -169,4 +191,4 @@ class WindowScheduler:
         return chosen
 
     def _is_busy(self) -> bool:
-        return self._in_flight >= (self._max_in_flight + 1) // 2
+        return self.in_flight >= (self._max_in_flight + 1) // 2

@@ -35,6 +35,7 @@ from aircheck.triton_log import LogLine
 from aircheck_client.connection import SERVICE
 from aircheck_client.v1 import aircheck_pb2, aircheck_pb2_grpc
 
+WHISPER_SLOTS_PER_CORE = 8  # that the engine has by itself on a CPU, at most
 _MAX_STREAMS = 2000  # of one connection at a time
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -112,7 +113,7 @@ async def running(settings: Settings, on_log: Callable[[LogLine], None] | None =
         decoders = await stack.enter_async_context(decoder_pool(settings))
         triton = await stack.enter_async_context(Supervisor(settings, on_log=on_log))
         calls = Calls(access)
-        scheduler = WindowScheduler(settings.windows_in_flight or _windows_in_flight())
+        scheduler = _scheduler(settings)
         WINDOWS_WAITING.set_function(scheduler.waiting)
         begin_at_zero(
             (method.name for method in aircheck_pb2.DESCRIPTOR.services_by_name["Aircheck"].methods),
@@ -187,9 +188,14 @@ def _listen(server: grpc.aio.Server, settings: Settings) -> int:
         ) from None
 
 
-def _windows_in_flight() -> int:
-    """Enough that no core or slot is idle while a window travels; what waits beyond that can still be put in order."""
-    return 4 + 2 * usable_cores()
+def _scheduler(settings: Settings) -> WindowScheduler:
+    """Without a setting: enough that no core is idle while a window travels; and without clips, that no slot is."""
+    if settings.windows_in_flight:
+        return WindowScheduler(settings.windows_in_flight)
+    cores = usable_cores()
+    beside_clips = 4 + 2 * cores
+    slots = settings.whisper_slots or WHISPER_SLOTS_PER_CORE * cores
+    return WindowScheduler(beside_clips, max_without_clips=max(beside_clips, slots + 1))
 
 
 def _reachable(host: str) -> str:

@@ -7,8 +7,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from aircheck.gateway import scheduling
 from aircheck.gateway.errors import OverloadedError
-from aircheck.gateway.scheduling import MOST_AT_FIRST, YIELD_EVERY, Priority, Turns, WindowScheduler
+from aircheck.gateway.scheduling import (
+    CLIPS_LINGER_S,
+    MOST_AT_FIRST,
+    YIELD_EVERY,
+    Priority,
+    Turns,
+    WindowScheduler,
+)
 
 
 class Order:
@@ -93,16 +101,60 @@ def test_a_clip_finds_room_that_no_episode_may_take() -> None:
         assert scheduler.in_flight == 2
         async with asyncio.timeout(1), scheduler.join(Priority.INTERACTIVE).window():
             assert scheduler.in_flight == 3
-        for task in held:
-            task.cancel()
-        await asyncio.gather(*held, return_exceptions=True)
+        await give_up(held)
         assert (scheduler.in_flight, scheduler.waiting()) == (0, 0)
 
-    async def hold(turns: Turns) -> None:
-        async with turns.window():
-            await asyncio.sleep(3600)
+    asyncio.run(main())
+
+
+def test_clips_that_take_all_room_leave_some_to_an_episode() -> None:
+    async def main() -> None:
+        scheduler = WindowScheduler(2, kept_free=1)
+        order, clips = Order(scheduler), scheduler.join(Priority.INTERACTIVE)
+        await order.come(clips, *(f"c{index}" for index in range(4 * YIELD_EVERY)))
+        await order.come(scheduler.join(Priority.NORMAL), "episode")
+        assert (await order.finish()).index("episode") < 2 * YIELD_EVERY
 
     asyncio.run(main())
+
+
+def test_recordings_take_more_room_until_a_clip_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(scheduling.time, "monotonic", lambda: now_s)
+
+    async def main() -> None:
+        nonlocal now_s
+        scheduler = WindowScheduler(3, kept_free=1, max_without_clips=6)
+        episode, clips = scheduler.join(Priority.NORMAL), scheduler.join(Priority.INTERACTIVE)
+        held = [asyncio.create_task(hold(episode)) for _ in range(9)]
+        await asyncio.sleep(0)
+        assert (scheduler.in_flight, scheduler.waiting()) == (5, 4)
+        both = [asyncio.create_task(hold(clips)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert (scheduler.in_flight, scheduler.waiting(Priority.INTERACTIVE)) == (6, 1)
+        await give_up(held[:1])  # its place is the second clip's
+        assert (scheduler.in_flight, scheduler.waiting(Priority.INTERACTIVE)) == (6, 0)
+        await give_up(held[1:4])  # and theirs nobody's, for two is what the episode has beside clips
+        assert (scheduler.in_flight, scheduler.waiting()) == (3, 4)
+        await give_up(both)
+        assert (scheduler.in_flight, scheduler.waiting()) == (2, 3)
+        now_s += CLIPS_LINGER_S
+        await give_up(held[4:5])
+        assert (scheduler.in_flight, scheduler.waiting()) == (4, 0)
+        await give_up(held[5:])
+
+    asyncio.run(main())
+
+
+async def hold(turns: Turns) -> None:
+    async with turns.window():
+        await asyncio.sleep(3600)
+
+
+async def give_up(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def test_who_would_wait_too_long_is_refused_with_a_time_to_come_again() -> None:

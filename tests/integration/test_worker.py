@@ -90,7 +90,7 @@ def test_messages_become_verdicts_and_dead_letters(server, client, broker, files
     with WorkerProcess(broker, server.url, tmp_path / "records") as worker:
         verdicts = answered(broker)
         assert worker.get("/livez") == (200, "alive\n")
-        assert worker.get("/readyz") == (200, "ready\n")
+        wait_until(lambda: worker.get("/readyz") == (200, "ready\n"))  # it looks every few seconds
         assert worker.metric('aircheck_worker_messages_total{outcome="scanned"}') == 1
         assert worker.metric('aircheck_worker_messages_total{outcome="dead_letter"}') == 4
         assert worker.metric('aircheck_worker_dead_letters_total{reason="malformed"}') == 1
