@@ -21,17 +21,24 @@ from aircheck.load.workload import Kind, Workload
 
 WARM_CLIPS = 3
 COMPARED_AT = 0.6  # of the knee: where a queue that comes and goes does not yet decide what p95 is
+COMPARED_MAX_S = 600.0
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long it may take. max_steps : of a pass; users : of the closed loop, ascending"""
+    """How long it may take.
+
+    max_steps : of a pass
+    users : of the closed loop, ascending
+    compared_calls : of each of the two clients, within COMPARED_MAX_S: the p95 of a few is their slowest
+    """
 
     step_s: float = 60.0
     max_passes: int = 5
     max_steps: int = 8
     users: tuple[int, ...] = (1, 2, 4, 8, 16)
+    compared_calls: int = 100
 
 
 class Measurement:
@@ -94,9 +101,10 @@ class Measurement:
 
     def _agreement(self, knee: float) -> tuple[Agreement, ...]:
         load, seed = round(COMPARED_AT * knee, 3), 7
-        locust = run_at(self._walk, load, seed)
         rate = load / self._base.lengths_of[Kind.CLIP].mean_s
-        workload = self._walk.base.model_copy(update={"loop": "open", "rate": rate, "seed": seed})
+        seconds = max(self._effort.step_s, min(self._effort.compared_calls / rate, COMPARED_MAX_S))
+        workload = self._walk.base.model_copy(update={"loop": "open", "rate": rate, "seed": seed, "seconds": seconds})
+        locust = self._run(workload, 0)
         other = summarise(workload, 0, run_asyncio(self._target, workload), self._objective)
         self._tell("asyncio " + told(other, self._objective))
         rows = [("achieved", locust.achieved, other.achieved), ("goodput", locust.goodput, other.goodput)]
