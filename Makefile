@@ -29,7 +29,7 @@ evaluate: $(VENV)/.installed ## measure the quality on the committed set, agains
 	@$(BIN)/aircheck evaluate --gate server_config/quality_gate.yaml
 
 test: $(VENV)/.installed-dev ## run the whole test suite against a real Triton
-	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 promtool: $(BIN)/promtool ## unpack Debian's promtool into .venv, for the tests of the alerts (skipped without it)
 

@@ -91,7 +91,7 @@ def from_status(code: grpc.StatusCode, details: str, url: str, source: str = "")
         details = f"no server answers at {url} ({details}); is it running (aircheck serve), and is the address right?"
     elif kind is AuthenticationError:
         details = f"{url}: {details} (aircheck: --token-file, or AIRCHECK_TOKEN; in code: token=…)"
-    elif kind is DeadlineError and "Deadline Exceeded" in details:  # gRPC's words, not the server's
+    elif kind is DeadlineError and ("Deadline Exceeded" in details or code.name in details):  # gRPC's, not the server's
         details = f"{url} did not answer in time; give a longer timeout or look at the server's load"
     elif kind is ServerError:
         details = f"the server at {url} failed ({code.name}): {details}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 import whisper
 import whisper.model as whisper_model
-from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 from whisper.model import ModelDimensions, Whisper
 
@@ -19,9 +17,7 @@ from benchmarks import roofline
 from benchmarks.baselines import weights
 from benchmarks.baselines.windows import LENGTHS, forced_lengths
 from benchmarks.baselines.worker import Job, work
-from benchmarks.throughput import Bench, Options
 from benchmarks.throughput_report import add_roofline, markdown, summary
-from support.audio import wav
 
 SMALL = ModelDimensions(
     n_mels=80,
@@ -218,24 +214,3 @@ def test_ratios_and_shares_say_how_much_faster_ours_is() -> None:
     table = markdown({"conditions": conditions, "rates": rates.as_dict(), "runs": [item]})
     assert "| openai-whisper | 6.0 | 0.20 | 5.00× |" in table
     assert "| transformers | failed: did not finish |" in table
-
-
-def test_engines_run_on_recordings_in_processes_of_their_own(folder: Path, tmp_path: Path) -> None:
-    lines = []
-    rng = np.random.default_rng(0)
-    for index in range(2):
-        (tmp_path / f"{index}.wav").write_bytes(wav(rng.normal(0, 0.1, 16_000).astype(np.float32)))
-        lines.append({"file": f"{index}.wav", "text": "", "language": "en", "speaker": "a", "seconds": 1.0})
-    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    options = Options(
-        engines=("ours",), slots=2, threads=1, dtype="fp32", device="cpu", repeats=1, limit_s=300.0, pilot=False
-    )
-    run = Bench(options, tmp_path, Console(quiet=True)).real_run(str(folder / weights.OPENAI), tmp_path, n_windows=2)
-    add_roofline(run, roofline.Rates("cpu", 1, 1e11, None, 1e10))
-    engines = {one["engine"]: one for one in run["engines"]}
-    assert {"ours", "ours-static", "ours-encoder"} == engines.keys()
-    assert run["windows"] == 2
-    assert run["speech_s"] == 2.0
-    assert engines["ours"]["tokens"] > 0
-    assert engines["ours"]["audio_s_per_s"] == pytest.approx(2 * 30 / engines["ours"]["best_s"], rel=0.01)
-    assert engines["ours"]["share_of_roofline"] > 0

@@ -79,6 +79,14 @@ def test_an_overloaded_server_is_not_called_absent(code, details, kind, words):
     assert details in str(error)
 
 
+@pytest.mark.parametrize(
+    "details", ["Deadline Exceeded", "<RPC that ended with: status = StatusCode.DEADLINE_EXCEEDED>"]
+)
+def test_a_deadline_that_grpc_itself_ends_is_put_in_our_words(details):
+    error = from_status(grpc.StatusCode.DEADLINE_EXCEEDED, details, "127.0.0.1:8001")
+    assert str(error) == "127.0.0.1:8001 did not answer in time; give a longer timeout or look at the server's load"
+
+
 class Refusal(grpc.RpcError):
     """A call's end as gRPC gives it."""
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 import jiwer
 import numpy as np
 import pytest
 from whisper.normalizers import EnglishTextNormalizer
 
-from aircheck.inference.whisper.engine import DTYPES, select_dtype
-from aircheck.server import Server
-from aircheck.settings import Settings
-from aircheck_client import Action, AircheckClient, Retry, Verdict
+from aircheck_client import Action, Verdict
 from support.audio import silence, tone, wav
 from support.cases import case
 from support.recordings import Recording, recordings
 from support.speech import speak
-from support.triton import FREE_PORTS
-from support.whisper_models import CPU
 
 
 def text(verdict: Verdict) -> str:
@@ -64,8 +58,7 @@ def test_people_are_understood(client):
     assert jiwer.wer(expected, heard) < 0.15
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_a_clip_gets_the_same_verdict_alone_and_among_fifteen_others(server, dtype):
+def test_a_clip_gets_the_same_verdict_alone_and_among_fifteen_others(patient_client):
     """Byte by byte, in any order, from all models of the ensemble."""
     threat = speak("i will find you and i will kill you")
     clips = [np.concatenate([silence(0.3 * at), threat, silence(0.7 * (at % 3))]) for at in range(6)]
@@ -76,11 +69,8 @@ def test_a_clip_gets_the_same_verdict_alone_and_among_fifteen_others(server, dty
     clips.append(np.random.default_rng(0).normal(0, 0.1, 80_000).astype(np.float32))
     encoded = [wav(clip) for clip in clips]
     order = random.Random(1).sample(range(len(encoded)), len(encoded))
-    has_dtype = select_dtype(server.settings.whisper_dtype, CPU) is DTYPES[dtype]
-    started = nullcontext(server) if has_dtype else Server(Settings.load(whisper_dtype=dtype, **FREE_PORTS))
-    with started as one, AircheckClient(one.url, timeout_s=300, retry=Retry(attempts=1)) as client:
-        with ThreadPoolExecutor(len(encoded)) as pool:
-            together = dict(zip(order, pool.map(lambda at: client.scan_clip(encoded[at]), order), strict=True))
-        for at in order[::3]:
-            assert client.scan_clip(encoded[at]).model_dump_json() == together[at].model_dump_json()
+    with ThreadPoolExecutor(len(encoded)) as pool:
+        together = dict(zip(order, pool.map(lambda at: patient_client.scan_clip(encoded[at]), order), strict=True))
+    for at in order[::3]:
+        assert patient_client.scan_clip(encoded[at]).model_dump_json() == together[at].model_dump_json()
     assert {together[at].action for at in range(6)} == {"block"}

@@ -22,7 +22,7 @@ def test_case_and_punctuation_do_not_change_a_score(embedded: EmbeddedTextClassi
     assert np.array_equal(shouted, spoken)
 
 
-@pytest.mark.parametrize("text", ["", "…", "word " * 20_000, "日本語のテキスト", "\x00\ufffd", "a" * 100_000])
+@pytest.mark.parametrize("text", ["", "…", "word " * 2_000, "日本語のテキスト", "\x00\ufffd", "a" * 10_000])
 def test_odd_text_still_gets_scores_in_range(embedded: EmbeddedTextClassifier, text: str) -> None:
     scores = embedded.score([text])
     assert scores.shape == (1, len(Category))
