@@ -24,61 +24,42 @@ from aircheck_client.schema import (
     TextFindings,
     Transcript,
     Verdict,
+    WindowFindings,
 )
 
 _Name = TypeVar("_Name", Category, Event)
 _CATEGORIES = frozenset(category.value for category in Category)
 
 
-def decide_window(
-    transcript: Transcript,
-    text: TextFindings,
-    acoustic: AcousticFindings,
-    duration_s: float,
-    context: Context,
-    rules: Rules,
-    warnings: tuple[str, ...] = (),
-    review: Review | None = None,
-    language: str = "",
-) -> Verdict:
-    """The verdict on one window; times count from the window's start.
+def decide_window(window: WindowFindings, context: Context, rules: Rules, review: Review | None = None) -> Verdict:
+    """The verdict on one window; times count from the window's start, wherever in a recording that is.
 
     Args and errors are those of `window_parts`.
     """
-    parts = window_parts(transcript, text, acoustic, duration_s, context, rules, warnings, review, language)
-    detected = {name: getattr(transcript, name) for name in ("detected_language", "detected_probability")}
-    return assemble(parts).model_copy(update=detected)
+    detected = {name: getattr(window.transcript, name) for name in ("detected_language", "detected_probability")}
+    return assemble(window_parts(window, context, rules, review)).model_copy(update=detected)
 
 
-def window_parts(
-    transcript: Transcript,
-    text: TextFindings,
-    acoustic: AcousticFindings,
-    duration_s: float,
-    context: Context,
-    rules: Rules,
-    warnings: tuple[str, ...] = (),
-    review: Review | None = None,
-    language: str = "",
-) -> Parts:
+def window_parts(window: WindowFindings, context: Context, rules: Rules, review: Review | None = None) -> Parts:
     """What the verdict on one window is assembled from; times count from the window's start.
 
     Args:
         rules: `pack.for_context(context)`.
-        warnings: what the decoder warns of.
-        review: what a policy judge made of `text` under `rules`, where there is one.
-        language: that of all audio, by the server's settings, which no detection puts in doubt; empty: detected.
+        review: what a policy judge made of the window's text under `rules`, where there is one.
 
     Raises:
         PolicyError: a classifier speaks of a category or an event that the taxonomy does not have.
     """
-    if language:
+    transcript, text, acoustic = window.transcript, window.text_findings, window.acoustic_findings
+    duration_s = window.duration_s
+    if window.language:  # which no detection puts in doubt
         transcript = transcript.model_copy(update={"detected_language": ""})
     context_sounds = _context_sounds(acoustic, duration_s, rules)
     evidence = _text_evidence(transcript, text, duration_s, rules, review)
     for name, heard in _acoustic_evidence(acoustic, duration_s, rules).items():
         evidence[name].extend(heard)
     covered, unchecked = coverage.measure(transcript, duration_s, text.languages, rules.coverage)
+    doubtful = coverage.language_warnings(transcript, text)
     return Parts(
         rules.compositions.compose(evidence, context_sounds),
         scope="window",
@@ -88,7 +69,7 @@ def window_parts(
         unchecked=unchecked,
         segments=coverage.with_languages(transcript),
         context_sounds=context_sounds,
-        warnings=(*warnings, *coverage.language_warnings(transcript, text), *(review.warnings if review else ())),
+        warnings=(*window.warnings, *doubtful, *(review.warnings if review else ())),
         terms=Terms(
             context=context,
             policy_pack=rules.pack,

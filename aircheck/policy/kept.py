@@ -34,17 +34,7 @@ def decide_recording(
     """
     decided = [
         shifted(
-            window_parts(
-                window.transcript,
-                window.text_findings,
-                window.acoustic_findings,
-                window.duration_s,
-                context,
-                rules,
-                window.warnings,
-                review(window.text_findings),
-                window.language,
-            ),
+            window_parts(window, context, rules, review(window.text_findings)),
             window.start_s,
         )
         for window in windows

@@ -73,18 +73,17 @@ class PolicyService:
         context, rules = self.rules(context_json)
         if not (math.isfinite(duration_s) and duration_s >= 0):
             raise RequestError(f"DURATION: {duration_s} is not a length of audio; give seconds, 0 or more")
-        text = _parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json)
-        return decide_window(
-            _parsed("TRANSCRIPT", _TRANSCRIPT, transcript_json),
-            text,
-            _parsed("ACOUSTIC_FINDINGS", _ACOUSTIC_FINDINGS, acoustic_findings_json),
-            duration_s,
-            context,
-            rules,
-            _parsed("WARNINGS", _WARNINGS, warnings_json),
-            self._judge.review(text, rules) if self._judge else None,
-            self._language,
+        window = WindowFindings(
+            start_s=0,
+            duration_s=duration_s,
+            transcript=_parsed("TRANSCRIPT", _TRANSCRIPT, transcript_json),
+            text_findings=_parsed("TEXT_FINDINGS", _TEXT_FINDINGS, text_findings_json),
+            acoustic_findings=_parsed("ACOUSTIC_FINDINGS", _ACOUSTIC_FINDINGS, acoustic_findings_json),
+            warnings=_parsed("WARNINGS", _WARNINGS, warnings_json),
+            language=self._language,
         )
+        review = self._judge.review(window.text_findings, rules) if self._judge else None
+        return decide_window(window, context, rules, review)
 
     def decide_recording(
         self, windows: Sequence[WindowFindings], duration_s: float, context: Context, undecoded_s: float

@@ -26,6 +26,7 @@ from aircheck_client.schema import (
     TextFindings,
     Transcript,
     Verdict,
+    WindowFindings,
     Word,
 )
 
@@ -80,7 +81,11 @@ def answer(speech: Speech, language: str, has_words: bool = True) -> Verdict:
         segments=(segment,) if has_words else (),
     )
     text, sound = TextFindings(model="text", model_version="1"), AcousticFindings(model="sound", model_version="1")
-    return decide_window(transcript, text, sound, 30.0, Context(), RULES)
+    return decide_window(
+        WindowFindings(start_s=0, duration_s=30.0, transcript=transcript, text_findings=text, acoustic_findings=sound),
+        Context(),
+        RULES,
+    )
 
 
 def models(*speeches: Speech | None) -> CheckWindow:

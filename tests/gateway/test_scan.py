@@ -17,7 +17,7 @@ from aircheck.policy.decide import decide_window
 from aircheck.policy.own import Own
 from aircheck.policy.packs import PackLibrary
 from aircheck.settings import ROOT, Settings
-from aircheck_client.schema import AcousticFindings, Action, Context, TextFindings, Transcript, Verdict
+from aircheck_client.schema import AcousticFindings, Action, Context, TextFindings, Transcript, Verdict, WindowFindings
 from preprocessing.errors import CorruptAudioError
 from preprocessing.wave_file import wave_samples
 from support.audio import RATE_HZ, encode, tone, wav
@@ -35,7 +35,15 @@ class Models:
         seconds = own.end_s - own.start_s if own else wave_samples(wav).shape[1] / RATE_HZ
         transcript = Transcript(model="ear", model_version="1")
         text, sound = TextFindings(model="text", model_version="1"), AcousticFindings(model="sound", model_version="1")
-        return Answer(decide_window(transcript, text, sound, seconds, context, RULES))
+        return Answer(
+            decide_window(
+                WindowFindings(
+                    start_s=0, duration_s=seconds, transcript=transcript, text_findings=text, acoustic_findings=sound
+                ),
+                context,
+                RULES,
+            )
+        )
 
 
 @pytest.fixture(scope="module")

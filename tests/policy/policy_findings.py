@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from aircheck.policy.taxonomy import Category, Event
-from aircheck_client.schema import AcousticFindings, EventSpan, Segment, SentenceScores, Span, TextFindings, Transcript
+from aircheck_client.schema import (
+    AcousticFindings,
+    EventSpan,
+    Segment,
+    SentenceScores,
+    Span,
+    TextFindings,
+    Transcript,
+    WindowFindings,
+)
 
 WINDOW_S = 30
 
@@ -103,3 +114,17 @@ def event_spans(draw: st.DrawFn) -> EventSpan:
 
 texts = st.lists(scored_segments(), max_size=4).map(lambda items: text_findings(*items))
 sounds = st.lists(event_spans(), max_size=4).map(lambda items: heard(*items))
+
+
+def found(
+    transcript: Transcript, text: TextFindings, acoustic: AcousticFindings, duration_s: float, **rest: Any
+) -> WindowFindings:
+    """Of a recording's first window."""
+    return WindowFindings(
+        start_s=0,
+        duration_s=duration_s,
+        transcript=transcript,
+        text_findings=text,
+        acoustic_findings=acoustic,
+        **rest,
+    )

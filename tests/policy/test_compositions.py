@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_findings import WINDOW_S, heard, said, sounds, text_findings, texts, transcript_of
+from policy_findings import WINDOW_S, found, heard, said, sounds, text_findings, texts, transcript_of
 
 from aircheck.policy.compositions import Composition, Compositions
 from aircheck.policy.decide import decide_window
@@ -35,7 +35,7 @@ def sound(event: str, start_s: float, end_s: float, score: float = 0.9) -> Event
 def window(*items: Any, start_s: float = 0.0, rules: Rules = RULES) -> Verdict:
     text = text_findings(*(item for item in items if not isinstance(item, EventSpan)))
     acoustic = heard(*(item for item in items if isinstance(item, EventSpan)))
-    return shift(decide_window(transcript_of(text), text, acoustic, WINDOW_S, Context(), rules), start_s)
+    return shift(decide_window(found(transcript_of(text), text, acoustic, WINDOW_S), Context(), rules), start_s)
 
 
 def finding(verdict: Verdict, category: str) -> Finding:
@@ -165,7 +165,9 @@ def test_composing_windows_first_changes_nothing_in_the_episode(rules: Compositi
     plain = [
         shift(
             decide_window(
-                transcript_of(text), text, acoustic, WINDOW_S, Context(), replace(RULES, compositions=Compositions())
+                found(transcript_of(text), text, acoustic, WINDOW_S),
+                Context(),
+                replace(RULES, compositions=Compositions()),
             ),
             at * WINDOW_S,
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_findings import WINDOW_S, heard, said, segment, text_findings, transcript, transcript_of
+from policy_findings import WINDOW_S, found, heard, said, segment, text_findings, transcript, transcript_of
 from whisper.tokenizer import LANGUAGES
 
 from aircheck.inference.text_safety.embedded import HEAD
@@ -23,7 +23,7 @@ ENGLISH = text_findings().model_copy(update={"languages": ("en",)})
 
 
 def decide(spoken: Transcript, text: TextFindings = ENGLISH, **kwargs: Any) -> Verdict:
-    return decide_window(spoken, text, heard(), WINDOW_S, Context(), RULES, **kwargs)
+    return decide_window(found(spoken, text, heard(), WINDOW_S, **kwargs), Context(), RULES)
 
 
 class TestSpeechWithoutText:
@@ -60,7 +60,7 @@ class TestSpeechWithoutText:
 
         def decided(speech_s: float) -> Action:
             spoken = transcript(speech=((0.0, speech_s),))
-            return decide_window(spoken, ENGLISH, heard(), duration_s, Context(), RULES).action
+            return decide_window(found(spoken, ENGLISH, heard(), duration_s), Context(), RULES).action
 
         assert decided(limit_s - 0.01) is Action.ALLOW
         assert decided(limit_s + 0.01) is Action.REVIEW
@@ -92,10 +92,7 @@ class TestSpeechWithoutText:
             unclassified=GapRule(tolerated_s=0.0, action=Action.ALLOW),
         )
         other = decide_window(
-            transcript(speech=((0.0, 4.0),)),
-            ENGLISH,
-            heard(),
-            WINDOW_S,
+            found(transcript(speech=((0.0, 4.0),)), ENGLISH, heard(), WINDOW_S),
             Context(),
             replace(RULES, coverage=rules),
         )

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_findings import (
     WINDOW_S,
+    found,
     heard,
     said,
     scores,
@@ -54,7 +55,7 @@ def decide(
 ) -> Verdict:
     rules = pack.for_context(context)
     findings = text or text_findings()
-    return decide_window(transcript_of(findings), findings, acoustic or heard(), WINDOW_S, context, rules)
+    return decide_window(found(transcript_of(findings), findings, acoustic or heard(), WINDOW_S), context, rules)
 
 
 def only(verdict: Verdict) -> Finding:

@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_findings import WINDOW_S, heard, said, sounds, spans_s, text_findings, texts, transcript, transcript_of
+from policy_findings import (
+    WINDOW_S,
+    found,
+    heard,
+    said,
+    sounds,
+    spans_s,
+    text_findings,
+    texts,
+    transcript,
+    transcript_of,
+)
 
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import PolicyError
@@ -22,7 +33,9 @@ def window(start_s: float, *items: object, language: str = "en") -> Verdict:
     """The verdict, in file time, on a window with this text and these sounds."""
     text = text_findings(*(item for item in items if not isinstance(item, EventSpan)))  # type: ignore[arg-type]
     acoustic = heard(*(item for item in items if isinstance(item, EventSpan)))
-    return shift(decide_window(transcript_of(text, language), text, acoustic, WINDOW_S, Context(), RULES), start_s)
+    return shift(
+        decide_window(found(transcript_of(text, language), text, acoustic, WINDOW_S), Context(), RULES), start_s
+    )
 
 
 @st.composite
@@ -39,7 +52,7 @@ def episodes(draw: st.DrawFn) -> list[Verdict]:
             speech=speech,
             dropped=draw(st.integers(0, 2)),
         )
-        verdict = decide_window(heard_text, text, draw(sounds), WINDOW_S, Context(), RULES)
+        verdict = decide_window(found(heard_text, text, draw(sounds), WINDOW_S), Context(), RULES)
         windows.append(shift(verdict, position * WINDOW_S))
     return windows
 
@@ -141,7 +154,9 @@ class TestEpisode:
         assert verdict.language == "sv"
 
     def test_has_no_language_from_windows_without_words(self) -> None:
-        silent = decide_window(transcript(detected=("cy", 0.4)), text_findings(), heard(), WINDOW_S, Context(), RULES)
+        silent = decide_window(
+            found(transcript(detected=("cy", 0.4)), text_findings(), heard(), WINDOW_S), Context(), RULES
+        )
         assert fold([silent, window(30, said("hate", 0.1))], PAIR_S).language == "en"
         assert fold([silent], WINDOW_S).language == ""
 
@@ -157,11 +172,11 @@ class TestEpisode:
         with pytest.raises(PolicyError, match="at least one window"):
             fold([], 0.0)
         strict = LIBRARY["strict"].for_context(Context())
-        other = decide_window(transcript(), text_findings(), heard(), WINDOW_S, Context(), strict)
+        other = decide_window(found(transcript(), text_findings(), heard(), WINDOW_S), Context(), strict)
         with pytest.raises(PolicyError, match=r"different terms: default v4.*strict v4"):
             fold([window(0), other], PAIR_S)
         newer = TextFindings(model="text-model", model_version="8")
-        other = decide_window(transcript(), newer, heard(), WINDOW_S, Context(), RULES)
+        other = decide_window(found(transcript(), newer, heard(), WINDOW_S), Context(), RULES)
         with pytest.raises(PolicyError, match="different terms: .*text-model 7.*text-model 8"):
             fold([window(0), other], PAIR_S)
 

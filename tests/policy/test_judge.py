@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from policy_findings import WINDOW_S, heard, said, text_findings, transcript_of
+from policy_findings import WINDOW_S, found, heard, said, text_findings, transcript_of
 
 from aircheck.policy.decide import decide_window
 from aircheck.policy.errors import PolicyError
@@ -59,7 +59,7 @@ def judge(ask: Ask, max_per_window: int = 4) -> PolicyJudge:
 def decide(ask: Ask, *items: Any, rules: Rules = RULES, max_per_window: int = 4) -> Verdict:
     text = text_findings(*items)
     review = judge(ask, max_per_window).review(text, rules)
-    return decide_window(transcript_of(text), text, heard(), WINDOW_S, Context(), rules, (), review)
+    return decide_window(found(transcript_of(text), text, heard(), WINDOW_S), Context(), rules, review)
 
 
 def always(violates: bool) -> Ask:
