@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2, help="of `overhead`: gateway, then ensemble")
     parser.add_argument("--scans", type=int, default=10, help="recordings scanned at a time for `fairness`")
     parser.add_argument("--clips", type=int, default=60, help="clips sent for `fairness`, one after another")
+    parser.add_argument("--live-s", type=float, default=60.0, help="seconds of the recording that `live` plays")
     result_file.add_options(parser, RESULT, markdown)
     asked = parser.parse_args()
     console = Console(highlight=False)
@@ -150,7 +151,8 @@ def fairness(asked: Any, server: Server, client: AircheckClient, samples: np.nda
 
 
 def live(asked: Any, server: Server, client: AircheckClient, samples: np.ndarray) -> dict[str, Any]:
-    """Seconds from the end of a window, and of each of its words, as it was spoken, to its verdict."""
+    played = samples[: round(asked.live_s * RATE_HZ)]
+    pcm = (np.clip(played, -1, 1) * 32767).astype("<i2").tobytes()
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     piece = 2 * int(PIECE_S * RATE_HZ)
     began_s = time.perf_counter()
