@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_DATA = "Public data"
-_MODELS = "Models"
-_SERVER = "Through a server: the committed set, and manifests"
+_data_option = partial(typer.Option, rich_help_panel="Public data")
+_model_option = partial(typer.Option, rich_help_panel="Models")
+_server_option = partial(typer.Option, rich_help_panel="Through a server: the committed set, and manifests")
 
 
 def evaluate(
@@ -28,58 +29,34 @@ def evaluate(
     ] = None,
     gate: Annotated[Path | None, typer.Option(help="YAML file of bounds; exit 1 when one is broken.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results that --out holds.")] = False,
-    use: Annotated[str, typer.Option(rich_help_panel=_DATA, help="Items marked measure or train, or all.")] = "measure",
-    source: Annotated[
-        list[str] | None, typer.Option(rich_help_panel=_DATA, help="Only this data set; repeatable.")
-    ] = None,
+    use: Annotated[str, _data_option(help="Items marked measure or train, or all.")] = "measure",
+    source: Annotated[list[str] | None, _data_option(help="Only this data set; repeatable.")] = None,
     head: Annotated[
-        Path | None,
-        typer.Option(rich_help_panel=_DATA, help="Other weights of the embedded classifier, from its recipe."),
+        Path | None, _data_option(help="Other weights of the embedded classifier, from its recipe.")
     ] = None,
     pack: Annotated[str, typer.Option(help="Policy pack whose thresholds count.")] = "default",
     content_type: Annotated[str, typer.Option(help="podcast, audiobook or clip.")] = "podcast",
     market: Annotated[str, typer.Option(help="ISO 3166 country code such as SE, or * for any.")] = "*",
-    profile: Annotated[
-        str | None, typer.Option(rich_help_panel=_MODELS, help="embedded, gpu, or a path to a YAML file.")
-    ] = None,
-    whisper: Annotated[
-        str | None, typer.Option(rich_help_panel=_MODELS, help="Official Whisper name, or a checkpoint's path.")
-    ] = None,
-    text_classifier: Annotated[
-        str | None, typer.Option(rich_help_panel=_MODELS, help="embedded, or a transformers checkpoint.")
-    ] = None,
-    text_labels: Annotated[
-        Path | None, typer.Option(rich_help_panel=_MODELS, help="Label map of --text-classifier.")
-    ] = None,
-    acoustic_classifier: Annotated[
-        str | None, typer.Option(rich_help_panel=_MODELS, help="embedded, or a transformers checkpoint.")
-    ] = None,
-    acoustic_labels: Annotated[
-        Path | None, typer.Option(rich_help_panel=_MODELS, help="Label map of --acoustic-classifier.")
-    ] = None,
-    judge_url: Annotated[
-        str | None, typer.Option(rich_help_panel=_MODELS, help="Policy judge: an OpenAI-compatible API.")
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(rich_help_panel=_MODELS, help="The model to ask at --judge-url.")
-    ] = None,
-    url: Annotated[
-        str | None, typer.Option(rich_help_panel=_SERVER, help="HOST:PORT; unless given, a server is started.")
-    ] = None,
-    tls: Annotated[bool, typer.Option("--tls", rich_help_panel=_SERVER, help="Connect to --url with TLS.")] = False,
+    profile: Annotated[str | None, _model_option(help="embedded, gpu, or a path to a YAML file.")] = None,
+    whisper: Annotated[str | None, _model_option(help="Official Whisper name, or a checkpoint's path.")] = None,
+    text_classifier: Annotated[str | None, _model_option(help="embedded, or a transformers checkpoint.")] = None,
+    text_labels: Annotated[Path | None, _model_option(help="Label map of --text-classifier.")] = None,
+    acoustic_classifier: Annotated[str | None, _model_option(help="embedded, or a transformers checkpoint.")] = None,
+    acoustic_labels: Annotated[Path | None, _model_option(help="Label map of --acoustic-classifier.")] = None,
+    judge_url: Annotated[str | None, _model_option(help="Policy judge: an OpenAI-compatible API.")] = None,
+    judge_model: Annotated[str | None, _model_option(help="The model to ask at --judge-url.")] = None,
+    url: Annotated[str | None, _server_option(help="HOST:PORT; unless given, a server is started.")] = None,
+    tls: Annotated[bool, _server_option("--tls", help="Connect to --url with TLS.")] = False,
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            rich_help_panel=_SERVER,
+        _server_option(
             envvar="AIRCHECK_TOKEN_FILE",
             show_envvar=True,
             help="File with the server's token; without one, AIRCHECK_TOKEN.",
         ),
     ] = None,
-    in_flight: Annotated[int, typer.Option(rich_help_panel=_SERVER, min=1, max=256, help="Items sent at a time.")] = 16,
-    window: Annotated[
-        float | None, typer.Option(rich_help_panel=_SERVER, min=2.0, max=30.0, help="Longest window in s.")
-    ] = None,
+    in_flight: Annotated[int, _server_option(min=1, max=256, help="Items sent at a time.")] = 16,
+    window: Annotated[float | None, _server_option(min=2.0, max=30.0, help="Longest window in s.")] = None,
 ) -> None:
     """Measure how well the system hears and decides, on data whose truth is known.
 
@@ -108,41 +85,11 @@ def evaluate(
 
         aircheck evaluate catalogue/manifest.jsonl --text-classifier ./mine --text-labels mine.yaml
     """
-    from rich.console import Console
+    given = locals()  # every option by its name
 
-    from aircheck.evaluation.session import Options, run_evaluation
+    from aircheck.evaluation.session import Options, run_command, run_evaluation
 
-    models = {
-        "profile": profile,
-        "whisper": whisper,
-        "text_classifier": text_classifier,
-        "text_labels": text_labels,
-        "acoustic_classifier": acoustic_classifier,
-        "acoustic_labels": acoustic_labels,
-        "judge_url": judge_url,
-        "judge_model": judge_model,
-    }
-    options = Options(
-        data=data,
-        folders=tuple(folders or ()),
-        use=use,
-        sources=tuple(source or ()),
-        head=head,
-        out=out,
-        json=json,
-        markdown=markdown,
-        baseline=baseline,
-        gate=gate,
-        fresh=fresh,
-        context={"policy_pack": pack, "content_type": content_type, "market": market},
-        in_flight=in_flight,
-        window_s=window,
-        models={name: value for name, value in models.items() if value is not None},
-        url=url,
-        tls=tls,
-        token_file=token_file,
-    )
-    raise typer.Exit(run_evaluation(options, Console(highlight=False)))
+    raise typer.Exit(run_command(partial(run_evaluation, Options(**given))))
 
 
 def thresholds(
@@ -163,8 +110,7 @@ def thresholds(
 
         aircheck thresholds out/evaluation/text --budget 0.01 --budget violence_threat=0.002 --out mine.yaml
     """
-    from rich.console import Console
-
+    from aircheck.evaluation.session import run_command
     from aircheck.evaluation.thresholds import run_thresholds
 
-    raise typer.Exit(run_thresholds(scores, budget or [], pack, out, force, Console(highlight=False)))
+    raise typer.Exit(run_command(partial(run_thresholds, scores, budget or [], pack, out, force)))

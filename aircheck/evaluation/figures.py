@@ -14,51 +14,27 @@ A figure's name is `by=part`, `target` and `figure`, joined with dots where they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
 
-import numpy as np
 import pandas as pd
 
 from aircheck.evaluation import statistics
 from aircheck.evaluation.items import CATEGORIES, EVENTS, TARGETS
-from aircheck.evaluation.mixtures import SPEECH_LOUDER_DB
-from aircheck.evaluation.public_data import TALK
-from aircheck.evaluation.statistics import Figure
+from aircheck.evaluation.readers import TALK
+from aircheck.evaluation.statistics import RANKINGS, Figure, rate, share
 from aircheck.evaluation.table import Table
 
 PROFANITY = "profanity"
 UNDER_SPEECH = "event under speech"
-UNDER_SPEECH_FIGURES = {
-    louder_db: "found_as_loud"
-    if not louder_db
-    else f"found_{abs(louder_db):.0f}db_{'louder' if louder_db > 0 else 'quieter'}"
-    for louder_db in SPEECH_LOUDER_DB
-}  # the speech, than the event
+UNDER_SPEECH_FIGURES = {-10.0: "found_10db_quieter", 0.0: "found_as_loud", 10.0: "found_10db_louder"}  # speech
 MIN_ITEMS = 30  # a slice of fewer is shown as counts, not as percentages
 _MIN_GROUP = 10  # items of a group that its share must rest on to be compared
-_Statistic = Callable[[np.ndarray, np.ndarray], Figure]
-_RANKINGS: dict[str, _Statistic] = {
-    "auc": statistics.auc,
-    "average_precision": statistics.average_precision,
-    "recall_at_1pct_fpr": lambda truth, scores: statistics.recall_at(truth, scores, 0.01),
-    "recall_at_5pct_fpr": lambda truth, scores: statistics.recall_at(truth, scores, 0.05),
-}
+_OTHERS = [target for target in TARGETS if target != PROFANITY]
+Row = dict[str, object]
 
 
-@dataclass(frozen=True)
-class _Row:
-    figure: str
-    found: Figure
-    target: str = ""
-    by: str = ""
-    part: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        return row(self.figure, self.found, self.target, self.by, self.part)
-
-
-def row(figure: str, found: Figure, target: str = "", by: str = "", part: str = "") -> dict[str, object]:
+def row(figure: str, found: Figure, target: str = "", by: str = "", part: str = "") -> Row:
     """A row of the data frame, with the figure's name."""
     where = [f"{by}={part}" if by else "", target, figure]
     fields = {"name": ".".join(filter(None, where)), "by": by, "part": part, "target": target, "figure": figure}
@@ -72,20 +48,24 @@ def figures(table: Table, languages: Collection[str] = (), n_errors: int = 0) ->
         languages: that the text classifier was trained on, by its card; empty for any. Others are listed apart.
         n_errors: items that could not be scored.
     """
-    rows = [_Row("errors", Figure(n_errors, n=len(table.items) + n_errors))]
-    slices = _slices(table, languages)
-    rows += _of_targets(table)
-    for by, parts in slices:
-        if by == "source" or by.endswith("language"):
-            rows += _of_targets(table, by, parts, ("auc", "recall_at_5pct_fpr"))
-    rows += _means(rows)
-    rows += _of_items(table, table.items.index)
-    for by, parts in slices:
-        for part, index in table.items.groupby(parts).groups.items():
-            rows += _of_items(table, index, by, str(part))
-    rows += _of_talk(table)
-    rows += _of_groups(table, languages)
-    return pd.DataFrame([row.as_dict() for row in rows if row.found.n or row.figure == "errors"])
+    items = table.items
+    slices = {"source": items["source"], **_by_language(items, languages)}
+    slices |= {key: items[key] for key in table.slice_keys if key != TALK}
+    parts = [("", "", items.index)]
+    parts += [(by, str(part), own) for by, named in slices.items() for part, own in items.groupby(named).groups.items()]
+    rows = [row("errors", Figure(n_errors, n=len(items) + n_errors))]
+    for by, part, index in parts:
+        if by in ("", "source") or by.endswith("language"):
+            rows += _of_targets(table, index, by, part)
+    rows += _means(pd.DataFrame(rows))
+    for by, part, index in parts:
+        rows += _of_items(table, index, by, part)
+    if TALK in items:
+        rows += _of_talk(table, items[items[TALK].notna()])
+    if "group" in items:
+        rows += _of_groups(table, items.dropna(subset=["template", "group", "language"]), languages)
+    found = pd.DataFrame(rows)
+    return found[(found["n"] > 0) | (found["figure"] == "errors")].reset_index(drop=True)
 
 
 def under_speech(louder_db: float, table: Table) -> pd.DataFrame:
@@ -94,151 +74,120 @@ def under_speech(louder_db: float, table: Table) -> pd.DataFrame:
     Args:
         table: of the mixtures.
     """
-    name = UNDER_SPEECH_FIGURES[louder_db]
     rows = []
     for event in EVENTS:
-        true, found = table.truth[event] == 1, table.found[event]
-        if true.any():
-            rows.append(
-                _Row(name, statistics.share(int((true & found).sum()), int(true.sum())), "", UNDER_SPEECH, event)
-            )
-    return pd.DataFrame([row.as_dict() for row in rows])
+        mixtures = table.known(event)
+        if mixtures["true"].any():
+            found = share(mixtures["found"][mixtures["true"]])
+            rows.append(row(UNDER_SPEECH_FIGURES[louder_db], found, by=UNDER_SPEECH, part=event))
+    return pd.DataFrame(rows)
 
 
-def _slices(table: Table, languages: Collection[str]) -> list[tuple[str, pd.Series]]:
-    """For each key, the part that an item belongs to. Languages are compared within a data set that has several."""
-    items = table.items
+def _by_language(items: pd.DataFrame, languages: Collection[str]) -> dict[str, pd.Series]:
+    """Of data sets that have several, `SOURCE/LANGUAGE` of each item, by whether the classifier knows the language."""
     several = items.groupby("source")["language"].transform("nunique") > 1
     known = items["language"].isin(list(languages)) if languages else items["language"].notna()
     named = (items["source"] + "/" + items["language"].fillna("")).where(several)
-    found = [("source", items["source"]), ("language", named.where(known)), ("unread language", named.where(~known))]
-    found += [(key, items[key]) for key in table.slice_keys if key != TALK]
-    return [(by, parts) for by, parts in found if parts.notna().any()]
+    return {"language": named.where(known), "unread language": named.where(~known)}
 
 
-def _of_targets(
-    table: Table, by: str = "", parts: pd.Series | None = None, rankings: Collection[str] = tuple(_RANKINGS)
-) -> Iterator[_Row]:
-    """Figures of each target whose truth is known somewhere, of all items or part by part."""
-    groups = {"": table.items.index} if parts is None else table.items.groupby(parts).groups
-    for part, index in groups.items():
-        for target in TARGETS:
-            truth, scores = table.truth.loc[index, target], table.scores.loc[index, target]
-            known = truth.notna() & scores.notna()
-            if not known.any():
-                continue
-            true, found = truth[known] == 1, table.found.loc[index, target][known]
-            shares = {
-                "recall": statistics.share(int((true & found).sum()), int(true.sum())),
-                "false_positive_rate": statistics.share(int((~true & found).sum()), int((~true).sum())),
-            }
-            if not by:
-                shares["precision"] = statistics.share(int((true & found).sum()), int(found.sum()))
-                shares["calibration_error"] = statistics.calibration_error(
-                    true.to_numpy(float), scores[known].to_numpy()
-                )
-            for name in rankings:
-                shares[name] = _RANKINGS[name](true.to_numpy(float), scores[known].to_numpy())
-            yield from (_Row(name, one, target, by, str(part)) for name, one in shares.items())
+def _of_targets(table: Table, index: pd.Index, by: str = "", part: str = "") -> Iterator[Row]:
+    """Figures of each target whose truth is known somewhere; of a part, the most telling ones."""
+    for target in TARGETS:
+        known = table.known(target)
+        known = known[known.index.isin(index)]
+        if known.empty:
+            continue
+        true, found, scores = known["true"], known["found"], known["score"]
+        own = {"recall": share(found[true]), "false_positive_rate": share(found[~true])}
+        if not by:
+            own["precision"] = share(true[found])
+            own["calibration_error"] = statistics.calibration_error(true, scores)
+        for name in ("auc", "recall_at_5pct_fpr") if by else RANKINGS:
+            own[name] = statistics.ranking(name, true, scores)
+        yield from (row(name, one, target, by, part) for name, one in own.items())
 
 
-def _means(rows: list[_Row]) -> Iterator[_Row]:
+def _means(frame: pd.DataFrame) -> Iterator[Row]:
     """Means over targets; of words, each target's own mean over the data sets that hold it; and over languages."""
-    frame = pd.DataFrame([row.as_dict() for row in rows])
     frame = frame[frame["value"].notna() & (frame["target"] != "")]
+    by_source = frame[frame["by"] == "source"].groupby(["figure", "target"])["value"].mean()
     for group, targets in (("categories", CATEGORIES), ("events", EVENTS)):
         for figure, own in frame[frame["target"].isin(targets) & (frame["by"] == "")].groupby("figure"):
             values = own.set_index("target")["value"]
-            if group == "categories":
-                by_source = frame[(frame["by"] == "source") & (frame["figure"] == figure)]
-                values.update(by_source.groupby("target")["value"].mean())
-            yield _Row(str(figure), Figure(float(values.mean()), n=int(own["n"].sum())), group)
+            if group == "categories" and figure in by_source:
+                values.update(by_source[figure])
+            yield row(str(figure), Figure(float(values.mean()), n=int(own["n"].sum())), group)
     for (target, figure), own in frame[frame["by"] == "language"].groupby(["target", "figure"]):
-        yield _Row(f"{figure}_over_languages", Figure(float(own["value"].mean()), n=int(own["n"].sum())), str(target))
+        yield row(f"{figure}_over_languages", Figure(float(own["value"].mean()), n=int(own["n"].sum())), str(target))
 
 
-def _of_items(table: Table, index: pd.Index, by: str = "", part: str = "") -> Iterator[_Row]:
+def _of_items(table: Table, index: pd.Index, by: str = "", part: str = "") -> Iterator[Row]:
     """Figures that do not ask for one target."""
     items, truth, found = table.items.loc[index], table.truth.loc[index], table.found.loc[index]
-    harmful, harmless = truth.eq(1), truth.eq(0)
-    has_harmful, has_harmless = harmful.any(axis=1), harmless.any(axis=1) & ~harmful.any(axis=1)
+    harmful, calm = truth.eq(1).any(axis=1), _calm(truth)
+    own: dict[str, Figure] = {}
     if table.scores.loc[index].notna().any(axis=None):
-        hits = {
-            "recall": ((found & harmful).any(axis=1), has_harmful),
-            "false_alarms": ((found & harmless).any(axis=1) & has_harmless, has_harmless),
-            "flagged": (table.flagged.loc[index].any(axis=1), pd.Series(True, index)),
-        }
+        own["recall"] = share((found & truth.eq(1)).any(axis=1)[harmful])
+        own["false_alarms"] = share((found & truth.eq(0)).any(axis=1)[calm])
+        own["flagged"] = share(table.flagged.loc[index].any(axis=1))
         if truth[PROFANITY].notna().any():
-            others = truth.drop(columns=PROFANITY)
-            calm = others.eq(0).any(axis=1) & ~others.eq(1).any(axis=1)
-            hits["false_alarms_beside_profanity"] = ((found & others.eq(0)).any(axis=1) & calm, calm)
-        for name, (hit, of) in hits.items():
-            yield _Row(name, statistics.share(int(hit.sum()), int(of.sum())), by=by, part=part)
+            others = truth[_OTHERS]
+            own["false_alarms_beside_profanity"] = share((found[_OTHERS] & others.eq(0)).any(axis=1)[_calm(others)])
     if "words" in items:
-        own = items[items["words"].notna()]
-        counts = (own["errors"].to_numpy(float), own["words"].to_numpy(float))
-        yield _Row("wer", statistics.error_rate(*counts, own["speaker"].to_numpy(str)), by=by, part=part)
+        heard = items[items["words"].notna()]
+        own["wer"] = statistics.error_rate(heard["errors"], heard["words"], heard["speaker"])
     if "wordless" in items:
-        wordless = items["wordless"].dropna().astype(bool)
-        yield _Row("hallucinated", statistics.share(int((~wordless).sum()), len(wordless)), by=by, part=part)
+        own["hallucinated"] = share(~items["wordless"].dropna().astype(bool))
     if "false_events" in items:
-        calm = items[has_harmless & items["false_events"].notna()]
-        hours = calm["duration_s"].sum() / 3600
-        found_there = int(calm["false_events"].sum())
-        yield _Row("false_events_per_hour", statistics.rate(found_there, hours, len(calm)), by=by, part=part)
+        quiet = items[calm & items["false_events"].notna()]
+        own["false_events_per_hour"] = rate(quiet["false_events"], quiet["duration_s"])
+    yield from (row(name, one, by=by, part=part) for name, one in own.items())
     if "spans" in items and not by:
-        matched, spans = int(items["matched"].sum()), int(items["spans"].sum())
-        yield _Row("span_f1", statistics.share(matched, spans), "events")
+        yield row("span_f1", share(items["matched"].sum(), int(items["spans"].sum())), "events")
 
 
-def _of_talk(table: Table) -> Iterator[_Row]:
+def _calm(truth: pd.DataFrame) -> pd.Series:
+    """Items that are known to be harmless in some target, and harmful in none."""
+    return truth.eq(0).any(axis=1) & ~truth.eq(1).any(axis=1)
+
+
+def _of_talk(table: Table, talk: pd.DataFrame) -> Iterator[Row]:
     """Windows of ordinary talk, nearly all of them harmless, that the pack flags or blocks in an hour."""
-    if TALK not in table.items:
-        return
-    talk = table.items[table.items[TALK].notna()]
-    others = [target for target in TARGETS if target != PROFANITY]
-
-    def rate(hits: pd.DataFrame, index: pd.Index) -> Figure:
-        hours = talk.loc[index, "duration_s"].sum() / 3600
-        return statistics.rate(int(hits.loc[index].any(axis=1).sum()), hours, len(index))
-
-    parts = [("", "", talk.index), *(("source", str(name), own) for name, own in talk.groupby("source").groups.items())]
-    for by, part, index in parts:
-        target = "" if by else "talk"
-        yield _Row("flagged_per_hour", rate(table.flagged, index), target, by, part)
-        yield _Row("flagged_per_hour_beside_profanity", rate(table.flagged[others], index), target, by, part)
-        yield _Row("blocked_per_hour", rate(table.blocked, index), target, by, part)
+    kinds = {
+        "flagged_per_hour": table.flagged,
+        "flagged_per_hour_beside_profanity": table.flagged[_OTHERS],
+        "blocked_per_hour": table.blocked,
+    }
+    for by, groups in (("", {"": talk.index}), ("source", talk.groupby("source").groups)):
+        for part, index in groups.items():
+            for name, hits in kinds.items():
+                found = rate(hits.loc[index].any(axis=1), talk.loc[index, "duration_s"])
+                yield row(name, found, "" if by else "talk", by, str(part))
     for target in CATEGORIES:
-        yield _Row("flagged_per_hour", rate(table.flagged[[target]], talk.index), target)
+        yield row("flagged_per_hour", rate(table.flagged.loc[talk.index, target], talk["duration_s"]), target)
 
 
-def _of_groups(table: Table, languages: Collection[str]) -> Iterator[_Row]:
+def _of_groups(table: Table, items: pd.DataFrame, languages: Collection[str]) -> Iterator[Row]:
     """Of the same sentence about different groups, after Garg et al., "Counterfactual Fairness in Text Classification
     through Robustness", AIES 2019: only the group's name changes, so whatever the score does is about the name.
     """
-    if "group" not in table.items:
-        return
-    items = table.items[table.items["template"].notna() & table.items["group"].notna()]
     several = items.groupby("template")["group"].transform("nunique") > 1
-    for (source, language), own in items[several].groupby(["source", "language"]):
-        where = f"{source}/{language}" if items[items["source"] == source]["language"].nunique() > 1 else str(source)
-        by = (
-            "source" if where == source else "language" if not languages or language in languages else "unread language"
-        )
+    slices = _by_language(items, languages)
+    slices["source"] = items["source"].where(slices["language"].isna() & slices["unread language"].isna())
+    parts = [(by, part, own) for by, named in slices.items() for part, own in items[several].groupby(named)]
+    for by, part, own in parts:
         truth, found = table.truth.loc[own.index], table.found.loc[own.index]
-        harmful, harmless = truth.eq(1), truth.eq(0)
+        harmful = truth.eq(1).any(axis=1)
         kinds = {
-            "false_alarms_group_gap": ((found & harmless).any(axis=1), ~harmful.any(axis=1)),
-            "recall_group_gap": ((found & harmful).any(axis=1), harmful.any(axis=1)),
+            "false_alarms_group_gap": (found & truth.eq(0)).any(axis=1)[~harmful],
+            "recall_group_gap": (found & truth.eq(1)).any(axis=1)[harmful],
         }
-        for name, (hit, of) in kinds.items():
-            yield _Row(name, _gap(hit[of], own["group"][of]), by=by, part=where)
+        for name, hits in kinds.items():
+            shares = hits.groupby(own["group"]).agg(["mean", "size"])
+            shares = shares[shares["size"] >= _MIN_GROUP]["mean"]
+            if len(shares) > 1:
+                yield row(name, Figure(float(shares.max() - shares.min()), n=len(hits)), by=by, part=str(part))
         scores = table.scores.loc[own.index].dropna(axis=1, how="all")
         shifts = (scores - scores.groupby(own["template"]).transform("mean")).groupby(own["group"]).mean()
-        yield _Row("score_group_gap", Figure(float(shifts.abs().max(axis=None)), n=len(own)), by=by, part=where)
-
-
-def _gap(hits: pd.Series, groups: pd.Series) -> Figure:
-    shares = hits.groupby(groups).agg(["mean", "size"])
-    shares = shares[shares["size"] >= _MIN_GROUP]["mean"]
-    return Figure(float(shares.max() - shares.min()), n=len(hits)) if len(shares) > 1 else Figure()
+        yield row("score_group_gap", Figure(float(shifts.abs().max(axis=None)), n=len(own)), by=by, part=str(part))

@@ -12,18 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf, isfinite
 from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from aircheck.evaluation.items import Kind
+from aircheck.evaluation.items import EvaluationError, Kind
 from aircheck.yaml_files import YamlFile, YamlFileError
 
 _MIN_ITEMS = 10  # of a part that a `*` stands for
 
 
-class GateError(ValueError):
+class GateError(EvaluationError):
     """A gate file cannot be used; the message names the file, the bound and the remedy."""
 
 
@@ -32,26 +33,20 @@ class Bound(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    min: float | None = None
-    max: float | None = None
+    min: float = -inf
+    max: float = inf
 
     @model_validator(mode="after")
     def _says_something(self) -> Bound:
-        if self.min is None and self.max is None:
+        if not self.model_fields_set:
             raise ValueError("give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
+        if self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         return self
 
-    def holds(self, value: float | None) -> bool:
-        """A figure that was not measured breaks every bound: silence is no proof."""
-        if value is None:
-            return False
-        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
-
     def __str__(self) -> str:
-        parts = [f"≥ {self.min:g}" if self.min is not None else "", f"≤ {self.max:g}" if self.max is not None else ""]
-        return " and ".join(part for part in parts if part)
+        bounds = (("≥", self.min), ("≤", self.max))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if isfinite(bound))
 
 
 @dataclass(frozen=True)
@@ -80,14 +75,19 @@ def read(path: Path, kind: str) -> dict[str, Bound]:
 
 
 def check(figures: pd.DataFrame, bounds: Mapping[str, Bound]) -> list[Outcome]:
-    """Every bound against its figure, or figures where its name has a `*`; one without a figure is not measured."""
-    values = dict(zip(figures["name"], figures["value"].astype(float), strict=True))
-    enough = set(figures["name"][figures["n"] >= _MIN_ITEMS])
+    """Every bound against its figure, or figures where its name has a `*`.
+
+    A figure that was not measured breaks every bound: silence is no proof.
+    """
+    values = {
+        name: float(value) for name, value in zip(figures["name"], figures["value"], strict=True) if pd.notna(value)
+    }
+    enough = figures["name"][figures["n"] >= _MIN_ITEMS]
     outcomes = []
     for name, bound in bounds.items():
-        matching = [known for known in values if fnmatchcase(known, name)] if "*" in name else [name]
-        for known in [one for one in matching if one in enough] or matching or [name]:
+        matching = [known for known in figures["name"] if fnmatchcase(known, name)] if "*" in name else []
+        for known in [one for one in matching if one in set(enough)] or matching or [name]:
             value = values.get(known)
-            value = None if value is None or pd.isna(value) else value
-            outcomes.append(Outcome(known, str(bound), value, bound.holds(value)))
+            passed = value is not None and bound.min <= value <= bound.max
+            outcomes.append(Outcome(known, str(bound), value, passed))
     return outcomes

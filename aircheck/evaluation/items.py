@@ -32,7 +32,15 @@ COMMITTED_SET = shipped("samples/quality") / "manifest.jsonl"
 """This project's own small set, which `aircheck evaluate` takes when it is given no data."""
 
 
-class DataError(ValueError):
+class EvaluationError(ValueError):
+    """Something that a person can mend; the message names it and the remedy."""
+
+
+class UsageError(EvaluationError):
+    """The options do not go together, or one has a value that cannot be used."""
+
+
+class DataError(EvaluationError):
     """Data cannot be used; the message names the file, the line, the fault and the remedy."""
 
 
@@ -49,31 +57,19 @@ class Span(BaseModel):
 
 @dataclass(frozen=True)
 class Item:
-    """Something to score, and the truth about it.
-
-    Attributes:
-        source: the data set it is from.
-        truth: of each target whose truth is known, whether it is there; others are unknown, not harmless.
-        texts: the segments of a text; empty for a recording.
-        audio: the file of a recording.
-        transcript: what is said in the recording; None where that is not known.
-        language: ISO 639-1 code; empty where it is not known.
-        slices: what the report compares, such as functional class, target group, codec.
-        template: the sentence that it is an instance of, about one of several groups (`slices["group"]`).
-        spans: where the harmful sounds are; None where that is not known.
-    """
+    """Something to score, and the truth about it."""
 
     id: str
-    source: str
-    truth: Mapping[str, bool]
-    texts: tuple[str, ...] = ()
-    audio: Path | None = None
-    transcript: str | None = None
-    language: str = ""
-    slices: Mapping[str, str] = field(default_factory=dict)
-    template: str = ""
+    source: str  # the data set it is from
+    truth: Mapping[str, bool]  # of each target whose truth is known, whether it is there; others are not harmless
+    texts: tuple[str, ...] = ()  # the segments of a text; empty for a recording
+    audio: Path | None = None  # the file of a recording
+    transcript: str | None = None  # what is said in the recording; None where that is not known
+    language: str = ""  # ISO 639-1 code; empty where it is not known
+    slices: Mapping[str, str] = field(default_factory=dict)  # what is compared: functional class, group, codec
+    template: str = ""  # the sentence that it is an instance of, about one of several groups (`slices["group"]`)
     speaker: str = ""
-    spans: tuple[Span, ...] | None = None
+    spans: tuple[Span, ...] | None = None  # where the harmful sounds are; None where that is not known
 
     def fingerprint(self) -> str:
         """Of what is scored: another one has to be scored anew. Raises OSError."""
@@ -84,13 +80,7 @@ class Item:
 
 
 class Result(BaseModel):
-    """What a model, or the whole chain, made of one item; with an `error`, nothing else is known.
-
-    Attributes:
-        scores: the highest of all windows and segments, for every target that was scored, whatever the thresholds.
-        spans: where sounds were found; None where no acoustic model took part.
-        transcript: None where Whisper took no part.
-    """
+    """What a model, or the whole chain, made of one item; with an `error`, nothing else is known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -98,7 +88,7 @@ class Result(BaseModel):
     fingerprint: str
     error: str | None = None
     duration_s: float | None = None
-    scores: dict[str, float] = {}
-    spans: tuple[Span, ...] | None = None
-    transcript: str | None = None
+    scores: dict[str, float] = {}  # of every target that was scored, the highest of all windows and segments
+    spans: tuple[Span, ...] | None = None  # where sounds were found; None where no acoustic model took part
+    transcript: str | None = None  # None where Whisper took no part
     language: str = ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,18 +17,21 @@ from aircheck.reports import svg
 _MAX_POINTS = 200  # of a curve
 
 
-def curves(table: Table) -> str | None:
+def curves(table: Table) -> str:
     """Precision over recall, and the share that is true over the score, of each target that has enough items."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     ranking, reliability = figure.subplots(1, 2)
-    for target, true, scores in _known(table):
-        precision, recall, _ = precision_recall_curve(true, scores)
+    for target in TARGETS:
+        known = table.known(target)
+        if len(known) < MIN_ITEMS or known["true"].nunique() < 2:
+            continue
+        precision, recall, _ = precision_recall_curve(known["true"], known["score"])
         step = max(1, len(recall) // _MAX_POINTS)
         ranking.plot(recall[::step], precision[::step], label=target, linewidth=1)
-        share, score = calibration_curve(true, scores, n_bins=N_BINS)
+        share, score = calibration_curve(known["true"], known["score"], n_bins=N_BINS)
         reliability.plot(score, share, marker=".", label=target, linewidth=1)
     if not ranking.lines:
-        return None
+        return ""
     ranking.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
     reliability.plot([0, 1], [0, 1], color="grey", linestyle=":")
     reliability.set(xlabel="score", ylabel="share that is true", xlim=(0, 1), ylim=(0, 1.02), title="Reliability")
@@ -38,12 +39,12 @@ def curves(table: Table) -> str | None:
     return svg(figure)
 
 
-def bars(figures: pd.DataFrame, by: str, figure: str, target: str = "") -> str | None:
+def bars(figures: pd.DataFrame, by: str, figure: str, target: str = "") -> str:
     """One figure of every part that has enough items, with its interval; the parts from worst to best."""
     own = figures[(figures["by"] == by) & (figures["figure"] == figure) & (figures["target"] == target)]
     own = own[own["value"].notna() & (own["n"] >= MIN_ITEMS)]
     if len(own) < 2:
-        return None
+        return ""
     own = own.sort_values("value", ascending=figure in ("false_alarms", "flagged", "wer"))
     plot = Figure(figsize=(8, 0.8 + 0.22 * len(own)), layout="constrained")
     axes = plot.subplots()
@@ -52,11 +53,3 @@ def bars(figures: pd.DataFrame, by: str, figure: str, target: str = "") -> str |
     axes.set(xlim=(0, None), title=" ".join(part for part in (target, figure.replace("_", " "), "by", by) if part))
     axes.tick_params(labelsize="x-small")
     return svg(plot)
-
-
-def _known(table: Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    for target in TARGETS:
-        known = table.truth[target].notna() & table.scores[target].notna()
-        true, scores = table.truth[target][known].to_numpy(float), table.scores[target][known].to_numpy(float)
-        if len(true) >= MIN_ITEMS and 0 < true.sum() < len(true):
-            yield target, true, scores

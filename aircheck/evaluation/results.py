@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
-
-from pydantic import ValidationError
 
 from aircheck.evaluation.items import DataError, Item, Result
 
@@ -23,15 +20,16 @@ class ResultLog:
     def __init__(self, folder: Path, conditions: Mapping[str, str], fresh: bool = False):
         """Opens or makes the folder; `fresh` forgets what it holds. Raises DataError when it cannot be written."""
         path = folder / RESULTS
-        self._kept: dict[str, Result] = {} if fresh else _kept(path, conditions)
-        self.n_kept = len(self._kept)
+        kept = [] if fresh else _kept(path, conditions)
+        self._results: dict[str, Result] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lines = [json.dumps(conditions), *(one.model_dump_json(exclude_defaults=True) for one in self._all())]
-            path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-            self._file: TextIO = path.open("a", encoding="utf-8")
+            self._file = path.open("w", encoding="utf-8")
         except OSError as error:
             raise DataError(f"{folder}: cannot be written: {error}; give another --out") from None
+        self._file.write(json.dumps(conditions) + "\n")
+        for result in kept:
+            self.add(result)
 
     def __enter__(self) -> ResultLog:
         return self
@@ -45,38 +43,30 @@ class ResultLog:
 
     def add(self, result: Result) -> None:
         """Keeps a result at once."""
-        self._kept[result.id] = result
+        self._results[result.id] = result
         self._file.write(result.model_dump_json(exclude_defaults=True) + "\n")
         self._file.flush()
 
     def of(self, items: Sequence[Item]) -> list[Result]:
         """Their results, in the same order."""
-        return [self._kept[item.id] for item in items]
-
-    def _all(self) -> list[Result]:
-        return list(self._kept.values())
+        return [self._results[item.id] for item in items]
 
     def _done(self, item: Item) -> bool:
-        kept = self._kept.get(item.id)
+        kept = self._results.get(item.id)
         try:
             return kept is not None and kept.error is None and kept.fingerprint == item.fingerprint()
         except OSError:
             return False
 
 
-def _kept(path: Path, conditions: Mapping[str, str]) -> dict[str, Result]:
+def _kept(path: Path, conditions: Mapping[str, str]) -> list[Result]:
     """The readable results of the same conditions; the last line may be torn, as an interruption leaves it."""
+    kept: list[Result] = []
     try:
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
-        if json.loads(first) != dict(conditions):
-            return {}
-    except (OSError, ValueError):
-        return {}
-    kept = {}
-    for line in lines:
-        try:
-            result = Result.model_validate_json(line)
-        except ValidationError:
-            break
-        kept[result.id] = result
+        with path.open(encoding="utf-8") as lines:
+            if json.loads(lines.readline()) == dict(conditions):
+                for line in lines:
+                    kept.append(Result.model_validate_json(line))
+    except (OSError, ValueError):  # pydantic's too
+        pass
     return kept

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_curve
 
@@ -22,109 +24,101 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, its interval, and what it rests on.
-
-    Attributes:
-        hits: numerator, where the figure is a share or a rate; `of`: its denominator (items, words, hours).
-        n: items that it rests on.
-    """
+    """A figure, its interval, and what it rests on."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    hits: float | None = None
-    of: float | None = None
-    n: int = 0
+    hits: float | None = None  # numerator, where the figure is a share or a rate
+    of: float | None = None  # its denominator: items, words or hours
+    n: int = 0  # items that it rests on
 
 
-def share(hits: int, of: int) -> Figure:
-    """Of items, Wilson's interval: 20 of 20 does not mean 100 %."""
-    if of == 0:
+def share(hits: ArrayLike, of: int | None = None) -> Figure:
+    """Of items, Wilson's interval: 20 of 20 does not mean 100 %.
+
+    Args:
+        hits: of each item, whether it is one, or how many there are of `of`.
+    """
+    k, n = int(np.sum(hits)), np.size(hits) if of is None else of
+    if n == 0:
         return Figure()
-    low, high = stats.binomtest(hits, of).proportion_ci(method="wilson")
-    return Figure(hits / of, float(low), float(high), hits, of, of)
+    low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
+    return Figure(k / n, float(low), float(high), k, n, n)
 
 
-def rate(hits: int, hours: float, n: int) -> Figure:
-    """Events an hour, with the exact Poisson interval (Garwood 1936)."""
+def rate(hits: pd.Series, durations_s: pd.Series) -> Figure:
+    """Events an hour, with the exact Poisson interval (Garwood 1936). Both are one value an item."""
+    k, hours = int(hits.sum()), durations_s.sum() / 3600
     if hours == 0:
         return Figure()
-    low = stats.chi2.ppf(0.025, 2 * hits) / 2 if hits else 0.0
-    high = stats.chi2.ppf(0.975, 2 * hits + 2) / 2
-    return Figure(hits / hours, float(low) / hours, float(high) / hours, hits, hours, n)
+    low, high = np.nan_to_num(stats.chi2.ppf([0.025, 0.975], [2 * k, 2 * k + 2])) / 2 / hours
+    return Figure(k / hours, float(low), float(high), k, float(hours), len(hits))
 
 
-def error_rate(errors: Array, words: Array, speakers: NDArray[np.str_]) -> Figure:
+def error_rate(errors: pd.Series, words: pd.Series, speakers: pd.Series) -> Figure:
     """Errors over words, one value a recording; resampled by speaker, since their recordings are not independent."""
-    if not words.sum():
+    n_errors, n_words = float(errors.sum()), float(words.sum())
+    if not n_words:
         return Figure()
-    _, owner = np.unique(speakers, return_inverse=True)
-    sums = np.bincount(owner, errors), np.bincount(owner, words)
-    value, total = float(errors.sum() / words.sum()), float(words.sum())
-    if len(sums[0]) < 2:
-        return Figure(value, None, None, float(errors.sum()), total, len(words))
-    interval = _interval(
-        sums,
-        lambda edits, of, axis: edits.sum(axis=axis) / of.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-    )
-    return Figure(value, *interval, float(errors.sum()), total, len(words))
+    sums = tuple(counts.groupby(speakers).sum().to_numpy(float) for counts in (errors, words))
+    bounds = _interval(sums, lambda edits, of, axis: edits.sum(axis=axis) / of.sum(axis=axis), paired=True)
+    return Figure(n_errors / n_words, *bounds, n_errors, n_words, len(words))
 
 
-def auc(truth: Array, scores: Array) -> Figure:
-    """Area under the receiver operating characteristic, which is Mann and Whitney's U over all pairs."""
-
-    def statistic(harmful: Array, harmless: Array, axis: int = -1) -> Array:
-        pairs = harmful.shape[axis] * harmless.shape[axis]
-        return np.asarray(stats.mannwhitneyu(harmful, harmless, axis=axis, method="asymptotic").statistic / pairs)
-
-    return _ranking(truth, scores, statistic, vectorized=True)
-
-
-def average_precision(truth: Array, scores: Array) -> Figure:
-    """The sum over the precision-recall curve, as scikit-learn defines it."""
-    return _ranking(truth, scores, lambda *both: average_precision_score(*_labelled(*both)))
-
-
-def recall_at(truth: Array, scores: Array, false_positive_rate: float) -> Figure:
-    """The highest recall that lets no more than this share of the negatives through."""
-
-    def statistic(harmful: Array, harmless: Array) -> float:
-        false, found, _ = roc_curve(*_labelled(harmful, harmless))
-        return float(found[false <= false_positive_rate + 1e-12].max())
-
-    return _ranking(truth, scores, statistic)
-
-
-def calibration_error(truth: Array, scores: Array) -> Figure:
+def calibration_error(true: pd.Series, scores: pd.Series) -> Figure:
     """Expected calibration error over ten equal bins (Naeini, Cooper & Hauskrecht, AAAI 2015)."""
-    if not len(truth):
-        return Figure()
     bins = np.minimum((scores * N_BINS).astype(int), N_BINS - 1)
-    gaps = np.bincount(bins, scores - truth, N_BINS)
-    return Figure(float(np.abs(gaps).sum() / len(truth)), n=len(truth))
+    gaps = np.bincount(bins, scores - true, N_BINS)
+    return Figure(float(np.abs(gaps).sum() / len(true)), n=len(true))
+
+
+def ranking(name: str, true: pd.Series, scores: pd.Series) -> Figure:
+    """One of `RANKINGS`, harmful and harmless items resampled apart. Not defined without both."""
+    both = scores[true].to_numpy(), scores[~true].to_numpy()
+    if not min(map(len, both)):
+        return Figure(n=len(true))
+    statistic = RANKINGS[name]
+    bounds = _interval(both, statistic, n_resamples=N_RESAMPLES, batch=20)
+    return Figure(float(statistic(*both)), *bounds, n=len(true))
+
+
+def _auc(harmful: Array, harmless: Array, axis: int = -1) -> Any:
+    """Area under the receiver operating characteristic, which is Mann and Whitney's U over all pairs."""
+    pairs = harmful.shape[axis] * harmless.shape[axis]
+    return np.asarray(stats.mannwhitneyu(harmful, harmless, axis=axis, method="asymptotic").statistic / pairs)
+
+
+def _average_precision(harmful: Array, harmless: Array) -> Any:
+    """The sum over the precision-recall curve, as scikit-learn defines it."""
+    return average_precision_score(*_labelled(harmful, harmless))
+
+
+def _recall_at(false_positive_rate: float, harmful: Array, harmless: Array) -> Any:
+    """The highest recall that lets no more than this share of the harmless items through."""
+    false, found, _ = roc_curve(*_labelled(harmful, harmless))
+    return found[false <= false_positive_rate + 1e-12].max()
+
+
+RANKINGS: dict[str, Callable[..., Any]] = {
+    "auc": _auc,
+    "average_precision": _average_precision,
+    "recall_at_1pct_fpr": partial(_recall_at, 0.01),
+    "recall_at_5pct_fpr": partial(_recall_at, 0.05),
+}
+"""Figures of the scores of harmful and of harmless items, whatever the threshold."""
 
 
 def _labelled(harmful: Array, harmless: Array) -> tuple[Array, Array]:
     return np.repeat([1.0, 0.0], [len(harmful), len(harmless)]), np.concatenate([harmful, harmless])
 
 
-def _ranking(truth: Array, scores: Array, statistic: Callable[..., Any], vectorized: bool = False) -> Figure:
-    """Not defined without both truths; they are resampled apart. No interval where one item is all there is of one."""
-    both = scores[truth == 1], scores[truth == 0]
-    if not min(map(len, both)):
-        return Figure(n=len(truth))
-    value = float(statistic(*both))
-    if min(map(len, both)) < 2:
-        return Figure(value, n=len(truth))
-    interval = _interval(both, statistic, vectorized=vectorized, n_resamples=N_RESAMPLES, batch=20)
-    return Figure(value, *interval, n=len(truth))
-
-
-def _interval(samples: tuple[Any, ...], statistic: Callable[..., Any], **options: Any) -> tuple[float, float]:
-    """The percentile bootstrap's."""
-    found = stats.bootstrap(
-        samples, statistic, method="percentile", rng=np.random.default_rng(0), **options
-    ).confidence_interval
+def _interval(
+    samples: tuple[Array, ...], statistic: Callable[..., Any], **options: Any
+) -> tuple[float | None, float | None]:
+    """The percentile bootstrap's; none where one value is all there is of a sample."""
+    if min(map(len, samples)) < 2:
+        return None, None
+    rng = np.random.default_rng(0)
+    found = stats.bootstrap(samples, statistic, method="percentile", rng=rng, **options).confidence_interval
     return float(found.low), float(found.high)

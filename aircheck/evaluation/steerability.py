@@ -10,28 +10,28 @@ under three policies that differ in one line:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from aircheck.evaluation import statistics
 from aircheck.evaluation.figures import row
 from aircheck.evaluation.items import DataError
 from aircheck.evaluation.report import Measured
-from aircheck.policy.judge import PROMPT_VERSION, Answer, Ask, JudgeError, PolicyJudge, Question
+from aircheck.evaluation.statistics import Figure, share
+from aircheck.policy.judge import PROMPT_VERSION, Answer, PolicyJudge, Question
 
 FORBIDS, EXCEPTS, DIFFERS = "forbids", "excepts", "differs"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A passage, what it is about, an exclusion that covers it, and a subject that it is not about."""
+    """A subject and another one; a passage about the first, and an exclusion that covers it."""
 
-    passage: str
     subject: str
-    exclusion: str
     other: str
+    passage: str
+    exclusion: str
 
     @property
     def policies(self) -> Mapping[str, str]:
@@ -49,134 +49,80 @@ def _policy(subject: str, *exclusions: str) -> str:
     return "\n".join([*lines, *(f"- {exclusion}" for exclusion in (*exclusions, "talk of anything else"))])
 
 
-_PASSAGES = {  # by subject and another one: passages, each with an exclusion that covers it
-    ("betting and gambling", "cooking"): {
-        "We put twenty on the second horse and it came in last.": "talk of horse races",
-        "He plays the slot machines every Friday night.": "talk of slot machines",
-    },
-    ("alcohol", "gardening"): {
-        "I poured us both another glass of red wine.": "talk of wine",
-        "They brew their own beer in the cellar.": "talk of how drinks are made",
-    },
-    ("hunting", "fishing from boats"): {
-        "He shot the stag at dawn and carried it down the hill.": "talk of deer",
-        "The dogs chased the fox across three fields.": "talk of hunts with dogs",
-    },
-    ("advice on investments", "the weather"): {
-        "Buy these shares before Friday, she told us.": "talk of shares",
-        "Put your savings into gold, and wait for ten years.": "talk of gold",
-    },
-    ("surgery", "dentists"): {
-        "The surgeon described how he opened the knee.": "talk of knees",
-        "They took out my appendix last winter.": "what speakers tell of their own operations",
-    },
-    ("romance", "furniture"): {
-        "They kissed for a long time on the pier.": "talk of kisses",
-        "He wrote her a love letter every week.": "talk of letters",
-    },
-    ("sport", "politics"): {
-        "We lost the final by two goals.": "talk of football matches",
-        "She swam the channel in eleven hours.": "talk of swimming",
-    },
-    ("politics", "sport"): {
-        "The minister promised to lower the tax by spring.": "talk of taxes",
-        "Half of the council walked out before the vote.": "talk of town councils",
-    },
-    ("religion", "computers"): {
-        "The monks sing in the chapel before sunrise.": "talk of singing in chapels",
-        "We fast until the evening for a whole month.": "talk of fasting",
-    },
-    ("smoking", "knitting"): {
-        "He lit a cigar after dinner.": "talk of cigars",
-        "My aunt gave up cigarettes in June.": "talk of people who stopped smoking",
-    },
-    ("dieting", "astronomy"): {
-        "She eats no bread and has lost ten pounds.": "talk of bread",
-        "The doctor told him to weigh himself every day.": "advice that doctors give",
-    },
-    ("ghosts", "trains"): {
-        "Something knocks on the attic door every midnight, and nobody is there.": "talk of attics",
-        "The old captain's ghost still walks the deck.": "talk of ghosts on ships",
-    },
-    ("cars", "poetry"): {
-        "The engine stalled twice on the motorway.": "talk of engine trouble",
-        "She restored a red convertible from the fifties.": "talk of old cars",
-    },
-    ("television", "beekeeping"): {
-        "Last night's episode ended with the wedding.": "talk of how episodes end",
-        "The quiz show has a new host.": "talk of quiz shows",
-    },
-    ("working conditions", "birds"): {
-        "The night shift got no break for nine hours.": "talk of night shifts",
-        "Our boss pays us at the end of the month.": "talk of when wages are paid",
-    },
-    ("dangerous animals", "pottery"): {
-        "A bear walked past our tent.": "talk of bears",
-        "The snake in the shed was as long as my arm.": "talk of snakes",
-    },
-}
-CASES = tuple(
-    Case(passage, subject, exclusion, other)
-    for (subject, other), passages in _PASSAGES.items()
-    for passage, exclusion in passages.items()
+CASES = (
+    Case(
+        "betting and gambling",
+        "cooking",
+        "We put twenty on the second horse and it came in last.",
+        "talk of horse races",
+    ),
+    Case("betting and gambling", "cooking", "He plays the slot machines every Friday night.", "talk of slot machines"),
+    Case("alcohol", "gardening", "I poured us both another glass of red wine.", "talk of wine"),
+    Case("alcohol", "gardening", "They brew their own beer in the cellar.", "talk of how drinks are made"),
+    Case("hunting", "fishing from boats", "He shot the stag at dawn and carried it down the hill.", "talk of deer"),
+    Case("hunting", "fishing from boats", "The dogs chased the fox across three fields.", "talk of hunts with dogs"),
+    Case("advice on investments", "the weather", "Buy these shares before Friday, she told us.", "talk of shares"),
+    Case("advice on investments", "the weather", "Put your savings into gold, and wait for ten years.", "talk of gold"),
+    Case("surgery", "dentists", "The surgeon described how he opened the knee.", "talk of knees"),
+    Case("surgery", "dentists", "They took out my appendix last winter.", "what speakers tell of their own operations"),
+    Case("romance", "furniture", "They kissed for a long time on the pier.", "talk of kisses"),
+    Case("romance", "furniture", "He wrote her a love letter every week.", "talk of letters"),
+    Case("sport", "politics", "We lost the final by two goals.", "talk of football matches"),
+    Case("sport", "politics", "She swam the channel in eleven hours.", "talk of swimming"),
+    Case("politics", "sport", "The minister promised to lower the tax by spring.", "talk of taxes"),
+    Case("politics", "sport", "Half of the council walked out before the vote.", "talk of town councils"),
+    Case("religion", "computers", "The monks sing in the chapel before sunrise.", "talk of singing in chapels"),
+    Case("religion", "computers", "We fast until the evening for a whole month.", "talk of fasting"),
+    Case("smoking", "knitting", "He lit a cigar after dinner.", "talk of cigars"),
+    Case("smoking", "knitting", "My aunt gave up cigarettes in June.", "talk of people who stopped smoking"),
+    Case("dieting", "astronomy", "She eats no bread and has lost ten pounds.", "talk of bread"),
+    Case("dieting", "astronomy", "The doctor told him to weigh himself every day.", "advice that doctors give"),
+    Case(
+        "ghosts", "trains", "Something knocks on the attic door every midnight, and nobody is there.", "talk of attics"
+    ),
+    Case("ghosts", "trains", "The old captain's ghost still walks the deck.", "talk of ghosts on ships"),
+    Case("cars", "poetry", "The engine stalled twice on the motorway.", "talk of engine trouble"),
+    Case("cars", "poetry", "She restored a red convertible from the fifties.", "talk of old cars"),
+    Case("television", "beekeeping", "Last night's episode ended with the wedding.", "talk of how episodes end"),
+    Case("television", "beekeeping", "The quiz show has a new host.", "talk of quiz shows"),
+    Case("working conditions", "birds", "The night shift got no break for nine hours.", "talk of night shifts"),
+    Case("working conditions", "birds", "Our boss pays us at the end of the month.", "talk of when wages are paid"),
+    Case("dangerous animals", "pottery", "A bear walked past our tent.", "talk of bears"),
+    Case("dangerous animals", "pottery", "The snake in the shed was as long as my arm.", "talk of snakes"),
 )
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A case, and for each of its policies whether the answer was right, or why there was none."""
-
-    case: Case
-    right: Mapping[str, bool | JudgeError]
-
-
-def _ask(put: Ask, cases: Sequence[Case]) -> Iterator[_Asked]:
-    """Puts each case to the judge under all of its policies."""
-    for case in cases:
-        found = put([Question(policy=policy, passage=case.passage) for policy in case.policies.values()])
-        yield _Asked(
-            case,
-            {
-                name: answer.violates is (name == FORBIDS) if isinstance(answer, Answer) else answer
-                for name, answer in zip(case.policies, found, strict=True)
-            },
-        )
-
-
-def measure(judge: PolicyJudge, cases: Sequence[Case] = CASES) -> Measured:
+def measure(judge: PolicyJudge) -> Measured:
     """Shares of what was answered: a case is followed when all of its answers are right.
 
     Raises:
         DataError: nothing was answered.
     """
-    asked = list(_ask(judge.ask, cases))
-    faults = [
-        f"“{one.case.passage}”, {name}: {answer}"
-        for one in asked
-        for name, answer in one.right.items()
-        if isinstance(answer, JudgeError)
-    ]
-    rows = [
-        {"subject": one.case.subject, "policy": name, "case": at, "right": bool(answer)}
-        for at, one in enumerate(asked)
-        for name, answer in one.right.items()
-        if not isinstance(answer, JudgeError)
-    ]
-    if not rows:
+    answered: list[dict[str, object]] = []
+    faults = []
+    for case in CASES:
+        found = judge.ask([Question(policy=policy, passage=case.passage) for policy in case.policies.values()])
+        for policy, answer in zip(case.policies, found, strict=True):
+            if isinstance(answer, Answer):
+                right = answer.violates is (policy == FORBIDS)
+                answered.append({"case": case.passage, "subject": case.subject, "policy": policy, "right": right})
+            else:
+                faults.append(f"“{case.passage}”, {policy}: {answer}")
+    if not answered:
         raise DataError(f"policy judge {judge.name} answered nothing, the first: {faults[0]}")
-    answers = pd.DataFrame(rows)
-    n_asked = sum(len(one.right) for one in asked)
-    whole = answers.groupby("case").agg(subject=("subject", "first"), n=("right", "size"), right=("right", "all"))
-    whole = whole[whole["n"] == len(cases[0].policies)]
-    found = [
-        row("errors", statistics.Figure(n_asked - len(rows), n=n_asked)),
-        row("followed", statistics.share(int(whole["right"].sum()), len(whole))),
-    ]
+    answers = pd.DataFrame(answered)
+    n_policies = len(CASES[0].policies)
+    cases = answers.groupby("case", sort=False).agg(
+        subject=("subject", "first"), n=("right", "size"), right=("right", "all")
+    )
+    whole = cases[cases["n"] == n_policies]
+    figures = [row("errors", Figure(len(faults), n=len(CASES) * n_policies)), row("followed", share(whole["right"]))]
     for by, of in (("policy", answers), ("subject", whole)):
-        for part, right in of.groupby(by, sort=False)["right"]:
-            found.append(row("followed", statistics.share(int(right.sum()), len(right)), by=by, part=str(part)))
+        figures += [
+            row("followed", share(right), by=by, part=str(part)) for part, right in of.groupby(by, sort=False)["right"]
+        ]
     conditions = {
         "policy_judge": f"{judge.name}, prompt {PROMPT_VERSION}",
-        "data": f"{len(asked)} passages, each under {len(cases[0].policies)} policies",
+        "data": f"{len(CASES)} passages, each under {n_policies} policies",
     }
-    return Measured(conditions, faults, pd.DataFrame(found))
+    return Measured(conditions, faults, pd.DataFrame(figures))

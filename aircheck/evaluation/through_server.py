@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from aircheck.evaluation.items import EVENTS, Item, Result, Span
-from aircheck.evaluation.through_models import Scorer
+from aircheck.evaluation.items import EVENTS, Item, Result, Span, UsageError
+from aircheck.evaluation.through_models import Scorer, rounded
 from aircheck_client.client import AircheckClient, VerdictStream
 from aircheck_client.errors import (
     AircheckError,
@@ -26,35 +26,24 @@ from aircheck_client.schema import Context, Verdict
 
 _TIMEOUT_S = 600.0
 _PATIENCE_S = 1800.0
-_DIGITS = 6
+_SERVER_GONE = (UnavailableError, AuthenticationError, ScanCancelledError)  # the run ends, and can be taken up again
 
 
-class ServerGoneError(RuntimeError):
-    """The server cannot score anything any more; the run ends, and can be taken up again."""
-
-
-class ItemError(ValueError):
-    """Items cannot be scored; the message says why."""
-
-
-class ServerScorer:
+class ServerScorer(Scorer):
     """Every item through the whole server, `in_flight` at a time so that its batches fill."""
 
     def __init__(self, client: AircheckClient, context: Context, in_flight: int, texts: Scorer):
         """texts : scores items without audio; of the same text classifier as the server's
 
-        Raises ItemError when the server does not have the pack, ServerGoneError when it does not answer.
+        Raises UsageError when the server does not have the pack, AircheckError when it does not answer.
         """
         self._client, self._context, self._in_flight, self._texts = client, context, in_flight, texts
-        try:
-            info = client.info(timeout_s=_TIMEOUT_S)
-        except AircheckError as error:
-            raise ServerGoneError(str(error)) from None
+        info = client.info(timeout_s=_TIMEOUT_S)
         packs = {pack.name: pack for pack in info.policy_packs}
         if context.policy_pack not in packs:
-            raise ItemError(f"the server has no policy pack {context.policy_pack!r}; available: {', '.join(packs)}")
+            raise UsageError(f"the server has no policy pack {context.policy_pack!r}; available: {', '.join(packs)}")
         pack = packs[context.policy_pack]
-        self.conditions: Mapping[str, str] = {
+        self.conditions = {
             **{model.role: f"{model.name} {model.version}" for model in info.models},
             "server": info.server_version,
             "pack": f"{pack.name} {pack.version} (sha256 {pack.sha256[:12]})",
@@ -63,19 +52,19 @@ class ServerScorer:
         self.languages = info.languages
 
     def __call__(self, items: Sequence[Item]) -> Iterator[Result]:
-        """Raises ServerGoneError; what was scored by then has been given."""
+        """Raises AircheckError when the server is gone; what was scored by then has been given."""
         if texts := [item for item in items if item.audio is None]:
             here, there = self._texts.conditions["text_safety"], self.conditions["text_safety"]
             if not here.startswith(there):
-                raise ItemError(
+                raise UsageError(
                     f"{texts[0].id}: a server takes audio; texts are scored here, by {here}, but it has {there}: "
                     "leave out --url, or choose the same --text-classifier in the settings"
                 )
             yield from self._texts(texts)
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="item") as pool:
             try:
-                recordings = [item for item in items if item.audio is not None]
-                for done in as_completed([pool.submit(self._result, item) for item in recordings]):
+                scans = [pool.submit(self._result, item, item.audio) for item in items if item.audio is not None]
+                for done in as_completed(scans):
                     yield done.result()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -93,25 +82,24 @@ class ServerScorer:
                     raise
                 time.sleep(error.retry_after_s or 1.0)
 
-    def _result(self, item: Item) -> Result:
-        assert item.audio is not None
+    def _result(self, item: Item, audio: Path) -> Result:
         try:
-            verdict, stream = self._scan(item.audio)
-        except (UnavailableError, AuthenticationError, ScanCancelledError) as error:
-            raise ServerGoneError(str(error)) from None
+            verdict, stream = self._scan(audio)
+        except _SERVER_GONE:
+            raise
         except AircheckError as error:
             return Result(id=item.id, fingerprint="", error=str(error))
         highest: dict[str, float] = defaultdict(float)
         for window in stream.about.scores:
             for name, score in (window.categories | {event: window.events.get(event, 0.0) for event in EVENTS}).items():
-                highest[name] = max(highest[name], round(score, _DIGITS))
+                highest[name] = max(highest[name], score)
         return Result(
             id=item.id,
             fingerprint=item.fingerprint(),
             duration_s=verdict.duration_s,
             transcript=" ".join(segment.text for segment in verdict.segments),
             language=verdict.language,
-            scores=dict(highest),
+            scores=rounded(highest),
             spans=tuple(
                 Span(target=finding.category, start_s=one.start_s, end_s=one.end_s, score=one.score)
                 for finding in verdict.findings

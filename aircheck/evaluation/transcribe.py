@@ -66,11 +66,11 @@ def transcribe(engine: WhisperEngine, paths: Iterable[str]) -> Iterator[Transcri
     decoder = ClipDecoder(engine.n_mels, LIMITS, max_batch_size=1, threads=1)
     pending: deque[tuple[str, list[_Submitted]]] = deque()
     for path in paths:
-        pending.append((path, list(_submitted(engine, decoder, path))))
+        pending.append((path, [_submit(engine, *window) for window in clips(decoder, path)]))
         while sum(len(windows) for _, windows in pending) > _LOOKAHEAD:
             yield _transcription(engine, *pending.popleft())
-    while pending:
-        yield _transcription(engine, *pending.popleft())
+    for recording in pending:
+        yield _transcription(engine, *recording)
 
 
 def clips(decoder: ClipDecoder, path: str) -> Iterator[tuple[float, Clip]]:
@@ -82,11 +82,10 @@ def clips(decoder: ClipDecoder, path: str) -> Iterator[tuple[float, Clip]]:
         yield window.start_s, clip
 
 
-def _submitted(engine: WhisperEngine, decoder: ClipDecoder, path: str) -> Iterator[_Submitted]:
-    for start_s, clip in clips(decoder, path):
-        speech = tuple((span.start_s, span.end_s) for span in clip.speech)
-        sent = Window(torch.from_numpy(clip.log_mel), clip.duration_s, speech)
-        yield _Submitted(start_s, sent, engine.submit(sent))
+def _submit(engine: WhisperEngine, start_s: float, clip: Clip) -> _Submitted:
+    speech = tuple((span.start_s, span.end_s) for span in clip.speech)
+    window = Window(torch.from_numpy(clip.log_mel), clip.duration_s, speech)
+    return _Submitted(start_s, window, engine.submit(window))
 
 
 def _transcription(engine: WhisperEngine, path: str, windows: Iterable[_Submitted]) -> Transcription:

@@ -7,8 +7,9 @@ and Chinese are counted in characters, other languages in words.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cache
+from operator import add
 
 import jiwer
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
@@ -34,21 +35,10 @@ class Errors:
         return self.total / max(1, self.units)
 
     def __add__(self, other: Errors) -> Errors:
-        return Errors(
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-            self.units + other.units,
-        )
+        return Errors(*map(add, astuple(self), astuple(other)))
 
     def as_dict(self) -> dict[str, float]:
-        return {
-            "rate": round(self.rate, 5),
-            "units": self.units,
-            "substitutions": self.substitutions,
-            "deletions": self.deletions,
-            "insertions": self.insertions,
-        }
+        return {"rate": round(self.rate, 5), **asdict(self)}
 
 
 NO_ERRORS = Errors(0, 0, 0, 0)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from aircheck.evaluation.items import COMMITTED_SET, EVENTS, TARGETS, DataError
-from aircheck.evaluation.manifest import read
+from aircheck.evaluation.readers import read_manifest as read
 from aircheck.settings import ROOT
 
 THREAT = {"category": "violence_threat", "start_s": 0.4, "end_s": 1.6}

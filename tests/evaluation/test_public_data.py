@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aircheck.evaluation.items import EVENTS, DataError
-from aircheck.evaluation.public_data import read
+from aircheck.evaluation.readers import read_public as read
 
 HATEFUL = {"id": "h/1", "text": "a", "y": {"hate": 1, "profanity": 0}, "kind": "derog_h|women", "lang": "mandarin"}
 HARMLESS = {"id": "h/2", "text": "b", "y": {"hate": 0}, "kind": "ident_nh|men", "lang": "english", "group": "h/9"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from evaluation_tables import PACK, line, table_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aircheck.evaluation.items import TARGETS, DataError
-from aircheck.evaluation.session import UsageError
+from aircheck.evaluation.items import TARGETS, DataError, UsageError
 from aircheck.evaluation.table import SCORES, read_scores
 from aircheck.evaluation.thresholds import (
     above,
@@ -54,7 +55,7 @@ def test_nothing_is_proposed_where_no_threshold_keeps_the_budget_or_nothing_is_k
 
 def test_scores_that_were_written_give_the_same_proposals(tmp_path):
     table = table_of([*HARMLESS, *HARMFUL])
-    table.write(tmp_path / SCORES)
+    (tmp_path / SCORES).write_bytes(gzip.compress(table.csv().encode()))
     assert {one.target: one for one in propose(*read_scores(tmp_path / SCORES), PACK, BUDGETS)} == proposals(
         [*HARMLESS, *HARMFUL]
     )

@@ -12,7 +12,7 @@ import pytest
 
 from aircheck.evaluation.cli import evaluate, thresholds
 from aircheck.evaluation.items import COMMITTED_SET, Item, Kind
-from aircheck.evaluation.manifest import read
+from aircheck.evaluation.readers import read_manifest as read
 from aircheck.evaluation.results import RESULTS, ResultLog
 from aircheck.evaluation.session import NUMBERS, PAGE
 from aircheck.evaluation.through_models import load
