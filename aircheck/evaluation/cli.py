@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,40 +15,41 @@ _model_option = partial(typer.Option, rich_help_panel="Models")
 _server_option = partial(typer.Option, rich_help_panel="Through a server: the committed set, and manifests")
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Options:
+    """The options of `evaluate`: declared once, as fields."""
+
     data: Annotated[
         str | None,
         typer.Argument(help="text, sounds or speech (public data), judge, or a manifest; else the committed set."),
-    ] = None,
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of the public data.")] = None,
+    ] = None
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of the public data.")] = None
     out: Annotated[
         Path | None, typer.Option(help="Folder for results and report; out/evaluation/NAME unless given.")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the numbers to this file too.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Renew the tables between the markers of this file.")] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="report.json of an earlier run, to set beside the bounds.")
-    ] = None,
-    gate: Annotated[Path | None, typer.Option(help="YAML file of bounds; exit 1 when one is broken.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results that --out holds.")] = False,
-    use: Annotated[str, _data_option(help="Items marked measure or train, or all.")] = "measure",
-    source: Annotated[list[str] | None, _data_option(help="Only this data set; repeatable.")] = None,
-    head: Annotated[
-        Path | None, _data_option(help="Other weights of the embedded classifier, from its recipe.")
-    ] = None,
-    pack: Annotated[str, typer.Option(help="Policy pack whose thresholds count.")] = "default",
-    content_type: Annotated[str, typer.Option(help="podcast, audiobook or clip.")] = "podcast",
-    market: Annotated[str, typer.Option(help="ISO 3166 country code such as SE, or * for any.")] = "*",
-    profile: Annotated[str | None, _model_option(help="embedded, gpu, or a path to a YAML file.")] = None,
-    whisper: Annotated[str | None, _model_option(help="Official Whisper name, or a checkpoint's path.")] = None,
-    text_classifier: Annotated[str | None, _model_option(help="embedded, or a transformers checkpoint.")] = None,
-    text_labels: Annotated[Path | None, _model_option(help="Label map of --text-classifier.")] = None,
-    acoustic_classifier: Annotated[str | None, _model_option(help="embedded, or a transformers checkpoint.")] = None,
-    acoustic_labels: Annotated[Path | None, _model_option(help="Label map of --acoustic-classifier.")] = None,
-    judge_url: Annotated[str | None, _model_option(help="Policy judge: an OpenAI-compatible API.")] = None,
-    judge_model: Annotated[str | None, _model_option(help="The model to ask at --judge-url.")] = None,
-    url: Annotated[str | None, _server_option(help="HOST:PORT; unless given, a server is started.")] = None,
-    tls: Annotated[bool, _server_option("--tls", help="Connect to --url with TLS.")] = False,
+    ] = None
+    json: Annotated[Path | None, typer.Option(help="Write the numbers to this file too.")] = None
+    markdown: Annotated[Path | None, typer.Option(help="Renew the tables between the markers of this file.")] = None
+    baseline: Annotated[Path | None, typer.Option(help="report.json of an earlier run, to set beside the bounds.")] = (
+        None
+    )
+    gate: Annotated[Path | None, typer.Option(help="YAML file of bounds; exit 1 when one is broken.")] = None
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results that --out holds.")] = False
+    use: Annotated[str, _data_option(help="Items marked measure or train, or all.")] = "measure"
+    source: Annotated[list[str] | None, _data_option(help="Only this data set; repeatable.")] = None
+    head: Annotated[Path | None, _data_option(help="Other weights of the embedded classifier, from its recipe.")] = None
+    pack: Annotated[str, typer.Option(help="Policy pack whose thresholds count.")] = "default"
+    content_type: Annotated[str, typer.Option(help="podcast, audiobook or clip.")] = "podcast"
+    market: Annotated[str, typer.Option(help="ISO 3166 country code such as SE, or * for any.")] = "*"
+    profile: Annotated[str | None, _model_option(help="embedded, gpu, or a path to a YAML file.")] = None
+    whisper: Annotated[str | None, _model_option(help="Official Whisper name, or a checkpoint's path.")] = None
+    text_classifier: Annotated[str | None, _model_option(help="embedded, or a transformers checkpoint.")] = None
+    text_labels: Annotated[Path | None, _model_option(help="Label map of --text-classifier.")] = None
+    acoustic_classifier: Annotated[str | None, _model_option(help="embedded, or a transformers checkpoint.")] = None
+    acoustic_labels: Annotated[Path | None, _model_option(help="Label map of --acoustic-classifier.")] = None
+    judge_url: Annotated[str | None, _model_option(help="Policy judge: an OpenAI-compatible API.")] = None
+    judge_model: Annotated[str | None, _model_option(help="The model to ask at --judge-url.")] = None
+    url: Annotated[str | None, _server_option(help="HOST:PORT; unless given, a server is started.")] = None
+    tls: Annotated[bool, _server_option("--tls", help="Connect to --url with TLS.")] = False
     token_file: Annotated[
         Path | None,
         _server_option(
@@ -54,10 +57,12 @@ def evaluate(
             show_envvar=True,
             help="File with the server's token; without one, AIRCHECK_TOKEN.",
         ),
-    ] = None,
-    in_flight: Annotated[int, _server_option(min=1, max=256, help="Items sent at a time.")] = 16,
-    window: Annotated[float | None, _server_option(min=2.0, max=30.0, help="Longest window in s.")] = None,
-) -> None:
+    ] = None
+    in_flight: Annotated[int, _server_option(min=1, max=256, help="Items sent at a time.")] = 16
+    window: Annotated[float | None, _server_option(min=2.0, max=30.0, help="Longest window in s.")] = None
+
+
+def evaluate(**given: Any) -> None:
     """Measure how well the system hears and decides, on data whose truth is known.
 
     Writes report.html (for people), report.json (for programs), scores.csv.gz (every score) and results.jsonl, from
@@ -85,11 +90,12 @@ def evaluate(
 
         aircheck evaluate catalogue/manifest.jsonl --text-classifier ./mine --text-labels mine.yaml
     """
-    given = locals()  # every option by its name
-
-    from aircheck.evaluation.session import Options, run_command, run_evaluation
+    from aircheck.evaluation.session import run_command, run_evaluation
 
     raise typer.Exit(run_command(partial(run_evaluation, Options(**given))))
+
+
+evaluate.__signature__ = inspect.signature(Options, eval_str=True)  # type: ignore[attr-defined]  # which typer reads
 
 
 def thresholds(

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rich.table import Table as Grid
 from aircheck.commands.serve import stop_on_sigterm
 from aircheck.evaluation import gate as gates
 from aircheck.evaluation import steerability, table, through_models
+from aircheck.evaluation.cli import Options
 from aircheck.evaluation.figures import figures, under_speech
 from aircheck.evaluation.items import COMMITTED_SET, EvaluationError, Item, Kind, Result, UsageError
 from aircheck.evaluation.readers import read_manifest, read_public
@@ -56,71 +56,36 @@ _SETTINGS_OF = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command was asked for, by the names of its options; see its help."""
+def kind_of(options: Options) -> Kind | None:
+    """None for a manifest, which goes through a server."""
+    return next((kind for kind in Kind if kind == options.data), None)
 
-    data: str | None
-    folders: list[Path] | None
-    out: Path | None
-    json: Path | None
-    markdown: Path | None
-    baseline: Path | None
-    gate: Path | None
-    fresh: bool
-    use: str
-    source: list[str] | None
-    head: Path | None
-    pack: str
-    content_type: str
-    market: str
-    profile: str | None
-    whisper: str | None
-    text_classifier: str | None
-    text_labels: Path | None
-    acoustic_classifier: str | None
-    acoustic_labels: Path | None
-    judge_url: str | None
-    judge_model: str | None
-    url: str | None
-    tls: bool
-    token_file: Path | None
-    in_flight: int
-    window: float | None
 
-    @property
-    def kind(self) -> Kind | None:
-        """None for a manifest, which goes through a server."""
-        return next((kind for kind in Kind if kind == self.data), None)
+def title_of(options: Options) -> str:
+    path = Path(options.data or "committed")
+    return path.resolve().parent.name if path.stem == "manifest" else path.stem
 
-    @property
-    def title(self) -> str:
-        if self.kind or self.data is None:
-            return self.kind or "committed"
-        path = Path(self.data)
-        return path.resolve().parent.name if path.stem == "manifest" else path.stem
 
-    @property
-    def models(self) -> dict[str, str | Path]:
-        """The settings that were given, in place of the environment's."""
-        names = ("profile", *chain(*_SETTINGS_OF.values()))
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-    def check(self) -> None:
-        """Raises UsageError where options do not go together."""
-        flags = {name: f"--{name.replace('_', '-')}" for name in self.models}
-        if self.url and (self.kind or flags):
-            given = ", ".join(flags.values()) or self.kind
-            raise UsageError(f"--url measures the models that the server has; leave out {given}, or --url")
-        if self.kind and (unused := flags.keys() - {"profile", *_SETTINGS_OF[self.kind]}):
-            raise UsageError(f"{flags[min(unused)]}: {self.kind} does not use it")
-        is_public = self.kind not in (None, Kind.JUDGE)
-        if not is_public and (self.folders or self.source or self.head):
-            raise UsageError(f"{self.title}: takes no folders, --source or --head; they go with text, sounds or speech")
-        if is_public and not self.folders:
-            raise UsageError(f"{self.kind}: give the folder of the data")
-        if self.head and self.kind is Kind.SPEECH:
-            raise UsageError("--head: Whisper has none; use --whisper")
+def settings_of(options: Options) -> Settings:
+    """The environment's, and the options in their place. Raises UsageError where options do not go together."""
+    kind = kind_of(options)
+    names = ("profile", *chain(*_SETTINGS_OF.values()))
+    models = {name: value for name in names if (value := getattr(options, name)) is not None}
+    flags = {name: f"--{name.replace('_', '-')}" for name in models}
+    if options.url and (kind or flags):
+        given = ", ".join(flags.values()) or kind
+        raise UsageError(f"--url measures the models that the server has; leave out {given}, or --url")
+    if kind and (unused := flags.keys() - {"profile", *_SETTINGS_OF[kind]}):
+        raise UsageError(f"{flags[min(unused)]}: {kind} does not use it")
+    if kind in (None, Kind.JUDGE) and (options.folders or options.source or options.head):
+        raise UsageError(
+            f"{title_of(options)}: takes no folders, --source or --head; they go with text, sounds or speech"
+        )
+    if kind not in (None, Kind.JUDGE) and not options.folders:
+        raise UsageError(f"{kind}: give the folder of the data")
+    if options.head and kind is Kind.SPEECH:
+        raise UsageError("--head: Whisper has none; use --whisper")
+    return Settings.load(grpc_port=0, metrics_port=0, host="127.0.0.1", window_max_s=options.window, **models)
 
 
 def run_command(work: Callable[[Console], int]) -> int:
@@ -139,16 +104,16 @@ def run_command(work: Callable[[Console], int]) -> int:
 
 def run_evaluation(options: Options, console: Console) -> int:
     """Measures, writes the report, checks the gate. Returns the exit code; raises what `run_command` says."""
-    options.check()
-    bounds = gates.read(options.gate, options.title) if options.gate else {}
+    settings, title = settings_of(options), title_of(options)
+    bounds = gates.read(options.gate, title) if options.gate else {}
     before = read_values(options.baseline) if options.baseline else {}
-    block = MarkdownBlock(options.markdown, f"figures {options.title}") if options.markdown else None
-    settings = Settings.load(
-        grpc_port=0, metrics_port=0, host="127.0.0.1", window_max_s=options.window, **options.models
-    )
-    folder = options.out or Path("out") / "evaluation" / options.title
-    measured = _judge(settings) if options.kind is Kind.JUDGE else _scored(options, settings, folder, console)
-    report = Report(options.title, command_line(), measured, gates.check(measured.figures, bounds), before)
+    block = MarkdownBlock(options.markdown, f"figures {title}") if options.markdown else None
+    folder = options.out or Path("out") / "evaluation" / title
+    if kind_of(options) is Kind.JUDGE:
+        measured = steerability.measure(judge_of(settings))
+    else:
+        measured = _scored(options, settings, folder, console)
+    report = Report(title, command_line(), measured, gates.check(measured.figures, bounds), before)
     written = {folder / PAGE: report.html(), folder / NUMBERS: report.json()}
     if options.json:
         written[options.json] = report.json()
@@ -159,8 +124,8 @@ def run_evaluation(options: Options, console: Console) -> int:
         path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     if block:
         block.write(report.markdown())
-    for title, shown in report.summary():
-        grid = Grid(*map(str, shown.columns), title=title, title_justify="left", box=None)
+    for heading, shown in report.summary():
+        grid = Grid(*map(str, shown.columns), title=heading, title_justify="left", box=None)
         for row in shown.itertuples(index=False):
             cells = [str(cell).partition(" (")[0] for cell in row]  # intervals are in the report
             grid.add_row(*(cell.replace("**no**", "[bold red]no[/]") for cell in cells))
@@ -174,23 +139,15 @@ def run_evaluation(options: Options, console: Console) -> int:
     return MEASURED
 
 
-def _judge(settings: Settings) -> Measured:
-    """Whether the policy judge of the settings follows the policy."""
-    judge = judge_of(settings)
-    if judge is None:
-        raise UsageError("judge: give --judge-url and --judge-model, or AIRCHECK_JUDGE_URL and AIRCHECK_JUDGE_MODEL")
-    return steerability.measure(judge)
-
-
 def _scored(options: Options, settings: Settings, folder: Path, console: Console) -> Measured:
     """The data's items, scored by a model or through a server, and what the pack makes of them."""
     context = _context(options)
     pack = PackLibrary(settings.policy_dir)[context.policy_pack]
-    if options.kind:
-        items = read_public(options.kind, options.folders or (), options.use, options.source or ())
+    if kind := kind_of(options):
+        items = read_public(kind, options.folders or (), options.use, options.source or ())
     else:
         items = read_manifest(Path(options.data) if options.data else COMMITTED_SET)
-    console.print(f"[bold]Measuring[/] {options.title}: {len(items)} items")
+    console.print(f"[bold]Measuring[/] {title_of(options)}: {len(items)} items")
     with _scorer(options, settings, context, console) as scorer:
         results = _results(items, scorer, folder, options.fresh, console)
         mixed = scorer.under_speech(items) if isinstance(scorer, SoundScorer) else {}
@@ -217,8 +174,8 @@ def _context(options: Options) -> Context:
 @contextmanager
 def _scorer(options: Options, settings: Settings, context: Context, console: Console) -> Iterator[Scorer]:
     """Raises UsageError, and what starting a server or loading a model raises."""
-    if options.kind:
-        yield through_models.load(options.kind, settings, options.head)
+    if kind := kind_of(options):
+        yield through_models.load(kind, settings, options.head)
         return
     with ExitStack() as stack:
         if options.url:

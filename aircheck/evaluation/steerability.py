@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from aircheck.evaluation.figures import row
-from aircheck.evaluation.items import DataError
+from aircheck.evaluation.items import DataError, UsageError
 from aircheck.evaluation.report import Measured
 from aircheck.evaluation.statistics import Figure, share
 from aircheck.policy.judge import PROMPT_VERSION, Answer, PolicyJudge, Question
@@ -92,12 +92,15 @@ CASES = (
 )
 
 
-def measure(judge: PolicyJudge) -> Measured:
+def measure(judge: PolicyJudge | None) -> Measured:
     """Shares of what was answered: a case is followed when all of its answers are right.
 
     Raises:
+        UsageError: there is no judge.
         DataError: nothing was answered.
     """
+    if judge is None:
+        raise UsageError("judge: give --judge-url and --judge-model, or AIRCHECK_JUDGE_URL and AIRCHECK_JUDGE_MODEL")
     answered: list[dict[str, object]] = []
     faults = []
     for case in CASES:
