@@ -51,19 +51,23 @@ def figures(table: Table, languages: Collection[str] = (), n_errors: int = 0) ->
     items = table.items
     slices = {"source": items["source"], **_by_language(items, languages)}
     slices |= {key: items[key] for key in table.slice_keys if key != TALK}
-    parts = [("", "", items.index)]
-    parts += [(by, str(part), own) for by, named in slices.items() for part, own in items.groupby(named).groups.items()]
+    parts = [("", "", table)]
+    parts += [
+        (by, str(part), table.part(index))
+        for by, named in slices.items()
+        for part, index in items.groupby(named).groups.items()
+    ]
     rows = [row("errors", Figure(n_errors, n=len(items) + n_errors))]
-    for by, part, index in parts:
+    for by, part, own in parts:
         if by in ("", "source") or by.endswith("language"):
-            rows += _of_targets(table, index, by, part)
+            rows += _of_targets(own, by, part)
     rows += _means(pd.DataFrame(rows))
-    for by, part, index in parts:
-        rows += _of_items(table, index, by, part)
-    if TALK in items:
-        rows += _of_talk(table, items[items[TALK].notna()])
+    for by, part, own in parts:
+        rows += _of_items(own, by, part)
+        if TALK in items and by in ("", "source"):
+            rows += _of_talk(own.part(own.items[TALK].notna()), by, part)
     if "group" in items:
-        rows += _of_groups(table, items.dropna(subset=["template", "group", "language"]), languages)
+        rows += _of_groups(table.part(items[["template", "group", "language"]].notna().all(axis=1)), languages)
     found = pd.DataFrame(rows)
     return found[(found["n"] > 0) | (found["figure"] == "errors")].reset_index(drop=True)
 
@@ -91,11 +95,10 @@ def _by_language(items: pd.DataFrame, languages: Collection[str]) -> dict[str, p
     return {"language": named.where(known), "unread language": named.where(~known)}
 
 
-def _of_targets(table: Table, index: pd.Index, by: str = "", part: str = "") -> Iterator[Row]:
+def _of_targets(table: Table, by: str, part: str) -> Iterator[Row]:
     """Figures of each target whose truth is known somewhere; of a part, the most telling ones."""
     for target in TARGETS:
         known = table.known(target)
-        known = known[known.index.isin(index)]
         if known.empty:
             continue
         true, found, scores = known["true"], known["found"], known["score"]
@@ -122,72 +125,60 @@ def _means(frame: pd.DataFrame) -> Iterator[Row]:
         yield row(f"{figure}_over_languages", Figure(float(own["value"].mean()), n=int(own["n"].sum())), str(target))
 
 
-def _of_items(table: Table, index: pd.Index, by: str = "", part: str = "") -> Iterator[Row]:
+def _of_items(table: Table, by: str, part: str) -> Iterator[Row]:
     """Figures that do not ask for one target."""
-    items, truth, found = table.items.loc[index], table.truth.loc[index], table.found.loc[index]
-    harmful, calm = truth.eq(1).any(axis=1), _calm(truth)
+    items = table.items
     own: dict[str, Figure] = {}
-    if table.scores.loc[index].notna().any(axis=None):
-        own["recall"] = share((found & truth.eq(1)).any(axis=1)[harmful])
-        own["false_alarms"] = share((found & truth.eq(0)).any(axis=1)[calm])
-        own["flagged"] = share(table.flagged.loc[index].any(axis=1))
-        if truth[PROFANITY].notna().any():
-            others = truth[_OTHERS]
-            own["false_alarms_beside_profanity"] = share((found[_OTHERS] & others.eq(0)).any(axis=1)[_calm(others)])
+    if table.scores.notna().any(axis=None):
+        own["recall"] = share(table.hit[table.harmful])
+        own["false_alarms"] = share(table.false_alarm[table.harmless])
+        own["flagged"] = share(table.flagged.any(axis=1))
+        if table.truth[PROFANITY].notna().any():
+            others = table.part(items.index, _OTHERS)
+            own["false_alarms_beside_profanity"] = share(others.false_alarm[others.harmless])
     if "words" in items:
         heard = items[items["words"].notna()]
         own["wer"] = statistics.error_rate(heard["errors"], heard["words"], heard["speaker"])
     if "wordless" in items:
         own["hallucinated"] = share(~items["wordless"].dropna().astype(bool))
     if "false_events" in items:
-        quiet = items[calm & items["false_events"].notna()]
+        quiet = items[table.harmless & items["false_events"].notna()]
         own["false_events_per_hour"] = rate(quiet["false_events"], quiet["duration_s"])
     yield from (row(name, one, by=by, part=part) for name, one in own.items())
     if "spans" in items and not by:
         yield row("span_f1", share(items["matched"].sum(), int(items["spans"].sum())), "events")
 
 
-def _calm(truth: pd.DataFrame) -> pd.Series:
-    """Items that are known to be harmless in some target, and harmful in none."""
-    return truth.eq(0).any(axis=1) & ~truth.eq(1).any(axis=1)
-
-
-def _of_talk(table: Table, talk: pd.DataFrame) -> Iterator[Row]:
+def _of_talk(table: Table, by: str, part: str) -> Iterator[Row]:
     """Windows of ordinary talk, nearly all of them harmless, that the pack flags or blocks in an hour."""
-    kinds = {
-        "flagged_per_hour": table.flagged,
-        "flagged_per_hour_beside_profanity": table.flagged[_OTHERS],
-        "blocked_per_hour": table.blocked,
-    }
-    for by, groups in (("", {"": talk.index}), ("source", talk.groupby("source").groups)):
-        for part, index in groups.items():
-            for name, hits in kinds.items():
-                found = rate(hits.loc[index].any(axis=1), talk.loc[index, "duration_s"])
-                yield row(name, found, "" if by else "talk", by, str(part))
-    for target in CATEGORIES:
-        yield row("flagged_per_hour", rate(table.flagged.loc[talk.index, target], talk["duration_s"]), target)
+    durations_s, flagged = table.items["duration_s"], table.flagged
+    target = "" if by else "talk"
+    yield row("flagged_per_hour", rate(flagged.any(axis=1), durations_s), target, by, part)
+    yield row("flagged_per_hour_beside_profanity", rate(flagged[_OTHERS].any(axis=1), durations_s), target, by, part)
+    yield row("blocked_per_hour", rate(table.blocked.any(axis=1), durations_s), target, by, part)
+    if not by:
+        yield from (row("flagged_per_hour", rate(flagged[category], durations_s), category) for category in CATEGORIES)
 
 
-def _of_groups(table: Table, items: pd.DataFrame, languages: Collection[str]) -> Iterator[Row]:
+def _of_groups(table: Table, languages: Collection[str]) -> Iterator[Row]:
     """Of the same sentence about different groups, after Garg et al., "Counterfactual Fairness in Text Classification
     through Robustness", AIES 2019: only the group's name changes, so whatever the score does is about the name.
     """
-    several = items.groupby("template")["group"].transform("nunique") > 1
+    items = table.items
     slices = _by_language(items, languages)
     slices["source"] = items["source"].where(slices["language"].isna() & slices["unread language"].isna())
-    parts = [(by, part, own) for by, named in slices.items() for part, own in items[several].groupby(named)]
-    for by, part, own in parts:
-        truth, found = table.truth.loc[own.index], table.found.loc[own.index]
-        harmful = truth.eq(1).any(axis=1)
-        kinds = {
-            "false_alarms_group_gap": (found & truth.eq(0)).any(axis=1)[~harmful],
-            "recall_group_gap": (found & truth.eq(1)).any(axis=1)[harmful],
-        }
-        for name, hits in kinds.items():
-            shares = hits.groupby(own["group"]).agg(["mean", "size"])
-            shares = shares[shares["size"] >= _MIN_GROUP]["mean"]
-            if len(shares) > 1:
-                yield row(name, Figure(float(shares.max() - shares.min()), n=len(hits)), by=by, part=str(part))
-        scores = table.scores.loc[own.index].dropna(axis=1, how="all")
-        shifts = (scores - scores.groupby(own["template"]).transform("mean")).groupby(own["group"]).mean()
-        yield row("score_group_gap", Figure(float(shifts.abs().max(axis=None)), n=len(own)), by=by, part=str(part))
+    several = items[items.groupby("template")["group"].transform("nunique") > 1]
+    for by, named in slices.items():
+        for part, index in several.groupby(named).groups.items():
+            own = table.part(index)
+            groups, templates = own.items["group"], own.items["template"]
+            gaps = {"false_alarms": own.false_alarm[~own.harmful], "recall": own.hit[own.harmful]}
+            for name, hits in gaps.items():
+                shares = hits.groupby(groups).agg(["mean", "size"]).query("size >= @_MIN_GROUP")["mean"]
+                if len(shares) > 1:
+                    gap = Figure(float(shares.max() - shares.min()), n=len(hits))
+                    yield row(f"{name}_group_gap", gap, by=by, part=str(part))
+            shifts = (own.scores - own.scores.groupby(templates).transform("mean")).groupby(groups).mean()
+            yield row(
+                "score_group_gap", Figure(float(shifts.abs().max(axis=None)), n=len(index)), by=by, part=str(part)
+            )

@@ -79,15 +79,13 @@ def check(figures: pd.DataFrame, bounds: Mapping[str, Bound]) -> list[Outcome]:
 
     A figure that was not measured breaks every bound: silence is no proof.
     """
-    values = {
-        name: float(value) for name, value in zip(figures["name"], figures["value"], strict=True) if pd.notna(value)
-    }
-    enough = figures["name"][figures["n"] >= _MIN_ITEMS]
+    measured = figures.set_index("name")
     outcomes = []
     for name, bound in bounds.items():
-        matching = [known for known in figures["name"] if fnmatchcase(known, name)] if "*" in name else []
-        for known in [one for one in matching if one in set(enough)] or matching or [name]:
-            value = values.get(known)
-            passed = value is not None and bound.min <= value <= bound.max
-            outcomes.append(Outcome(known, str(bound), value, passed))
+        matching = [known for known in measured.index if "*" in name and fnmatchcase(known, name)]
+        enough = [known for known in matching if measured["n"][known] >= _MIN_ITEMS]
+        for known in enough or matching or [name]:
+            value = measured["value"].get(known)
+            value = None if pd.isna(value) else float(value)
+            outcomes.append(Outcome(known, str(bound), value, value is not None and bound.min <= value <= bound.max))
     return outcomes

@@ -8,16 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import precision_recall_curve
 
-from aircheck.evaluation import plots
 from aircheck.evaluation.figures import MIN_ITEMS, UNDER_SPEECH_FIGURES
 from aircheck.evaluation.gate import Outcome
 from aircheck.evaluation.items import TARGETS, DataError
+from aircheck.evaluation.statistics import N_BINS
 from aircheck.evaluation.table import Table
-from aircheck.reports import html_page, markdown_table
+from aircheck.reports import html_page, markdown_table, svg
 
 _N_MISTAKES = 25
+_MAX_POINTS = 200  # of a curve
 _OF_TARGETS = """precision recall false_positive_rate auc average_precision recall_at_5pct_fpr calibration_error
     flagged_per_hour""".split()
 _OF_PARTS = [
@@ -81,9 +86,9 @@ class Report:
         parts = [f"<h1>{html.escape(self.title)}</h1>\n<p><code>{html.escape(self.command)}</code></p>"]
         parts.append(_html_list(f"{name}: {value}" for name, value in found.conditions.items()))
         parts += [f"<h2>{html.escape(title)}</h2>{_html_table(own)}" for title, own in self._tables(by_class=True)]
-        charts = [plots.curves(table) if table else "", plots.bars(found.figures, "language", "auc", "hate")]
-        charts += [plots.bars(found.figures, "language", "wer"), plots.bars(found.figures, "policy", "followed")]
-        charts += [plots.bars(found.figures, "kind", name) for name in ("false_alarms", "recall", "flagged")]
+        charts = [_curves(table) if table else "", _bars(found.figures, "language", "auc", "hate")]
+        charts += [_bars(found.figures, "language", "wer"), _bars(found.figures, "policy", "followed")]
+        charts += [_bars(found.figures, "kind", name) for name in ("false_alarms", "recall", "flagged")]
         parts.append(f"<h2>Plots</h2>{''.join(charts)}")
         if table:
             parts += [f"<h2>{title}</h2>{_html_table(own)}" for title, own in _mistakes(table)]
@@ -129,6 +134,44 @@ def read_values(path: Path) -> dict[str, float | None]:
         raise DataError(f"{path}: is no JSON report of `aircheck evaluate`: {error}") from None
 
 
+def _curves(table: Table) -> str:
+    """Precision over recall, and the share that is true over the score, of each target that has enough items."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    ranking, reliability = figure.subplots(1, 2)
+    for target in TARGETS:
+        known = table.known(target)
+        if len(known) < MIN_ITEMS or known["true"].nunique() < 2:
+            continue
+        precision, recall, _ = precision_recall_curve(known["true"], known["score"])
+        step = max(1, len(recall) // _MAX_POINTS)
+        ranking.plot(recall[::step], precision[::step], label=target, linewidth=1)
+        share, score = calibration_curve(known["true"], known["score"], n_bins=N_BINS)
+        reliability.plot(score, share, marker=".", label=target, linewidth=1)
+    if not ranking.lines:
+        return ""
+    ranking.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
+    reliability.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    reliability.set(xlabel="score", ylabel="share that is true", xlim=(0, 1), ylim=(0, 1.02), title="Reliability")
+    ranking.legend(fontsize="x-small")
+    return svg(figure)
+
+
+def _bars(figures: pd.DataFrame, by: str, figure: str, target: str = "") -> str:
+    """One figure of every part that has enough items, with its interval; the parts from worst to best."""
+    own = figures[(figures["by"] == by) & (figures["figure"] == figure) & (figures["target"] == target)]
+    own = own[own["value"].notna() & (own["n"] >= MIN_ITEMS)]
+    if len(own) < 2:
+        return ""
+    own = own.sort_values("value", ascending=figure in ("false_alarms", "flagged", "wer"))
+    plot = Figure(figsize=(8, 0.8 + 0.22 * len(own)), layout="constrained")
+    axes = plot.subplots()
+    spread = np.abs(own[["low", "high"]].sub(own["value"], axis=0).fillna(0.0).to_numpy(float).T)
+    axes.barh(own["part"], own["value"].astype(float), xerr=spread, color="#7aa6c2", ecolor="#444444")
+    axes.set(xlim=(0, None), title=" ".join(part for part in (target, figure.replace("_", " "), "by", by) if part))
+    axes.tick_params(labelsize="x-small")
+    return svg(plot)
+
+
 def _pivot(figures: pd.DataFrame, rows: str, columns: Sequence[str]) -> pd.DataFrame:
     table = figures.pivot(index=rows, columns="figure", values="cell").fillna("–")
     table.insert(0, "items", figures.groupby(rows)["n"].max())
@@ -163,15 +206,10 @@ def _mistakes(table: Table) -> Iterator[tuple[str, pd.DataFrame]]:
     """The surest false alarms and misses, by id: the data are not ours to quote."""
     known = pd.concat([table.known(target).assign(target=target) for target in TARGETS])
     for title, true, ascending in (("The surest false alarms", False, False), ("The worst misses", True, True)):
-        wrong = known[(known["true"] == true) & (known["found"] != true)]
+        wrong = known[(known["true"] == true) & (known["found"] != true)].join(table.items[["id", "source"]])
         if len(wrong):
-            worst = wrong.sort_values("score", ascending=ascending).head(_N_MISTAKES)
-            yield (
-                title,
-                table.items.loc[worst.index, ["id", "source"]].assign(
-                    target=worst["target"].to_numpy(), score=worst["score"].round(3).to_numpy()
-                ),
-            )
+            worst = wrong.sort_values("score", ascending=ascending).head(_N_MISTAKES).round(3)
+            yield title, worst[["id", "source", "target", "score"]]
 
 
 def _html_list(entries: Iterable[str]) -> str:

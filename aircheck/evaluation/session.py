@@ -20,15 +20,14 @@ from rich.table import Table as Grid
 
 from aircheck.commands.serve import stop_on_sigterm
 from aircheck.evaluation import gate as gates
-from aircheck.evaluation import steerability, table, through_models
+from aircheck.evaluation import scorers, steerability, table
 from aircheck.evaluation.cli import Options
 from aircheck.evaluation.figures import figures, under_speech
 from aircheck.evaluation.items import COMMITTED_SET, EvaluationError, Item, Kind, Result, UsageError
 from aircheck.evaluation.readers import read_manifest, read_public
 from aircheck.evaluation.report import Measured, Report, read_values
 from aircheck.evaluation.results import ResultLog
-from aircheck.evaluation.through_models import Scorer, SoundScorer
-from aircheck.evaluation.through_server import ServerScorer
+from aircheck.evaluation.scorers import Scorer, ServerScorer, SoundScorer
 from aircheck.inference.acoustic_safety.errors import AcousticError
 from aircheck.inference.text_safety.errors import TextSafetyError
 from aircheck.inference.whisper.weights.checkpoint import CheckpointError
@@ -175,7 +174,7 @@ def _context(options: Options) -> Context:
 def _scorer(options: Options, settings: Settings, context: Context, console: Console) -> Iterator[Scorer]:
     """Raises UsageError, and what starting a server or loading a model raises."""
     if kind := kind_of(options):
-        yield through_models.load(kind, settings, options.head)
+        yield scorers.load(kind, settings, options.head)
         return
     with ExitStack() as stack:
         if options.url:
@@ -190,7 +189,7 @@ def _scorer(options: Options, settings: Settings, context: Context, console: Con
             server = stack.enter_context(Server(settings, log="short"))
             client = stack.enter_context(AircheckClient(server.url))
             console.print(f"ready after {time.monotonic() - started:.1f} s")
-        texts = through_models.load(Kind.TEXT, settings, None)
+        texts = scorers.load(Kind.TEXT, settings, None)
         yield ServerScorer(client, context, options.in_flight, texts)
 
 

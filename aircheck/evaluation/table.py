@@ -45,6 +45,31 @@ class Table:
         frame = pd.DataFrame({"true": self.truth[target], "score": self.scores[target], "found": self.found[target]})
         return frame.dropna().astype({"true": bool})
 
+    @property
+    def harmful(self) -> pd.Series:
+        """Items that are known to be harmful in some target."""
+        return self.truth.eq(1).any(axis=1)
+
+    @property
+    def harmless(self) -> pd.Series:
+        """Items that are known to be harmless in some target, and harmful in none."""
+        return self.truth.eq(0).any(axis=1) & ~self.harmful
+
+    @property
+    def hit(self) -> pd.Series:
+        """Items that are found in a target that is there."""
+        return (self.found & self.truth.eq(1)).any(axis=1)
+
+    @property
+    def false_alarm(self) -> pd.Series:
+        """Items that are found in a target that is not there."""
+        return (self.found & self.truth.eq(0)).any(axis=1)
+
+    def part(self, items: pd.Index | pd.Series, targets: Sequence[str] = TARGETS) -> Table:
+        """Some items, by index or mask, and some targets."""
+        frames = (self.truth, self.scores, self.found, self.flagged, self.blocked)
+        return Table(self.items.loc[items], *(frame.loc[items, list(targets)] for frame in frames))
+
     def csv(self) -> str:
         """Every item's truth and scores, for analyses of your own and for `aircheck thresholds`."""
         frames = [self.items, self.truth.add_prefix("truth."), self.scores.add_prefix("score.")]

@@ -128,15 +128,15 @@ def proposed_levels(levels: Sequence[Level], score: float) -> tuple[Level, ...]:
 def proposed_pack(pack: PolicyPack, proposals: Sequence[Proposal], name: str) -> PolicyPack:
     """The pack with the proposed scores, under another name; overrides stay as they are."""
     scores = {one.target: one.score for one in proposals if one.score is not None}
-    moved = {name: proposed_levels(levels_of(pack)[name], score) for name, score in scores.items()}
+    moved = {target: proposed_levels(levels_of(pack)[target], score) for target, score in scores.items()}
     n_items = max(one.n_harmless + one.n_harmful for one in proposals)
     return pack.model_copy(
         update={
             "name": name,
             "version": f"{pack.version[:23]}-proposed",
             "description": f"{pack.description.rstrip('.')}; thresholds proposed from {n_items} items.",
-            "categories": {name: moved.get(name, levels) for name, levels in pack.categories.items()},
-            "events": {name: moved.get(name, levels) for name, levels in pack.events.items()},
+            "categories": {target: moved.get(target, levels) for target, levels in pack.categories.items()},
+            "events": {target: moved.get(target, levels) for target, levels in pack.events.items()},
         }
     )
 

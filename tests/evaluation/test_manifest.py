@@ -34,8 +34,14 @@ def test_a_label_leaves_the_rest_of_its_kind_unknown(tmp_path):
 
 
 def test_an_event_without_times_has_no_spans(tmp_path):
-    (item,) = read(manifest(tmp_path, {"id": "a", "audio": "a.mp3", "labels": [{"category": "siren"}]}))
+    (item,) = read(manifest(tmp_path, {"id": "a", "audio": "a.mp3", "labels": [SHOT, {"category": "gunshot"}]}))
     assert item.spans is None
+
+
+def test_an_event_that_is_labelled_twice_has_two_spans(tmp_path):
+    labels = [SHOT, {**SHOT, "start_s": 4.0, "end_s": 4.5}]
+    (item,) = read(manifest(tmp_path, {"id": "a", "audio": "a.mp3", "labels": labels}))
+    assert [one.start_s for one in item.spans] == [2.0, 4.0]
 
 
 @pytest.mark.parametrize(

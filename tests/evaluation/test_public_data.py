@@ -77,6 +77,12 @@ def test_a_faulty_line_is_named(tmp_path, line, words):
     assert words in str(error.value)
 
 
+def test_a_file_that_was_cut_off_is_named(tmp_path):
+    (tmp_path / "set.jsonl.gz").write_bytes(gzip.compress(json.dumps({"id": "a", "text": "b"}).encode())[:-4])
+    with pytest.raises(DataError, match=r"set\.jsonl\.gz: cannot be read"):
+        read("text", (tmp_path,), "all")
+
+
 def test_a_missing_recording_and_an_empty_folder_are_named(tmp_path):
     lines(tmp_path / "manifest.jsonl", {"file": "none.flac", "label": "siren", "source": "s"})
     with pytest.raises(DataError, match=r"none\.flac is missing"):

@@ -60,6 +60,13 @@ def test_a_line_torn_by_an_interruption_is_dropped(folder):
     assert left(folder) == []
 
 
+def test_a_line_separator_in_a_transcript_does_not_end_its_line(folder):
+    with ResultLog(folder, {"text_safety": "a 1"}) as log:
+        log.add(result(ITEMS[0], transcript="one\u2028two"))
+        log.add(result(ITEMS[2]))
+    assert left(folder) == []
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="give another --out"):

@@ -14,8 +14,8 @@ from aircheck.evaluation.cli import evaluate, thresholds
 from aircheck.evaluation.items import COMMITTED_SET, Item, Kind
 from aircheck.evaluation.readers import read_manifest as read
 from aircheck.evaluation.results import RESULTS, ResultLog
+from aircheck.evaluation.scorers import load
 from aircheck.evaluation.session import NUMBERS, PAGE
-from aircheck.evaluation.through_models import load
 from aircheck.policy.packs import load_pack
 from aircheck.settings import ROOT, Settings
 from support.evaluate import run
