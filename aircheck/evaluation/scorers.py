@@ -178,9 +178,12 @@ class SpeechScorer(Scorer):
         self.conditions = {"whisper": f"{settings.whisper}, {dtype_name}, quantization {quantization}"}
 
     def __call__(self, items: Sequence[Item]) -> Iterator[Result]:
-        found = transcribe(self._engine, [str(item.audio) for item in items])
-        for item, one in zip(items, found, strict=True):
-            yield Result(id=item.id, fingerprint=item.fingerprint(), transcript=one.text, language=one.language)
+        by_path, faults = {str(item.audio): item for item in items}, dict[str, Exception]()
+        for found in transcribe(self._engine, by_path, faults):
+            item = by_path[found.path]
+            yield Result(id=item.id, fingerprint=item.fingerprint(), transcript=found.text, language=found.language)
+        for path, error in faults.items():
+            yield Result(id=by_path[path].id, fingerprint="", error=f"{path}: {error}")
 
 
 class ServerScorer(Scorer):

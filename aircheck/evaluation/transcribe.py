@@ -16,6 +16,7 @@ from aircheck.inference.whisper.decoding.options import DecodedPass
 from aircheck.inference.whisper.engine import WhisperEngine, Window
 from preprocessing.clip import Clip, ClipDecoder
 from preprocessing.container import Limits
+from preprocessing.errors import AudioError
 from preprocessing.windows import Episode
 
 LIMITS = Limits(max_bytes=2**31 - 2**20, max_duration_s=12 * 3600.0, max_channels=8, max_sample_rate_hz=192_000)
@@ -61,12 +62,26 @@ class _Submitted:
     passes: Future[tuple[DecodedPass, ...]]
 
 
-def transcribe(engine: WhisperEngine, paths: Iterable[str]) -> Iterator[Transcription]:
-    """Each recording's transcription, in order: decoded, cut into windows, log-mel by DALI, in-flight batching."""
+def transcribe(
+    engine: WhisperEngine, paths: Iterable[str], faults: dict[str, Exception] | None = None
+) -> Iterator[Transcription]:
+    """Each recording's transcription, in order: decoded, cut into windows, log-mel by DALI, in-flight batching.
+
+    Args:
+        faults: takes what is wrong with recordings that cannot be read, by path; without it, the first one raises.
+
+    Raises:
+        AudioError, OSError: of the first recording that cannot be read.
+    """
     decoder = ClipDecoder(engine.n_mels, LIMITS, max_batch_size=1, threads=1)
     pending: deque[tuple[str, list[_Submitted]]] = deque()
     for path in paths:
-        pending.append((path, [_submit(engine, *window) for window in clips(decoder, path)]))
+        try:
+            pending.append((path, [_submit(engine, *window) for window in clips(decoder, path)]))
+        except (AudioError, OSError) as error:
+            if faults is None:
+                raise
+            faults[path] = error
         while sum(len(windows) for _, windows in pending) > _LOOKAHEAD:
             yield _transcription(engine, *pending.popleft())
     for recording in pending:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 
 import pytest
 
 from aircheck.evaluation.cli import evaluate
+from aircheck.evaluation.items import COMMITTED_SET
 from aircheck.evaluation.results import RESULTS
 from aircheck.evaluation.session import NUMBERS, PAGE
 from support.evaluate import run
@@ -48,6 +50,19 @@ def test_public_lines_are_measured_against_a_gate_and_not_scored_again(data, tmp
     code, said = run(evaluate, "text", data, "--out", out, "--gate", gate, "--fresh")
     assert code == 1
     assert "1 of 1 bounds broken" in said
+
+
+def test_a_recording_that_cannot_be_read_does_not_stop_the_others(tmp_path):
+    names = ("broken.wav", "news.opus")
+    shutil.copy(COMMITTED_SET.parent / "audio" / "harmful-hate-news.opus", tmp_path / "news.opus")
+    (tmp_path / "broken.wav").write_bytes(b"not audio at all " * 100)
+    lines = [{"file": name, "text": "today", "language": "en", "speaker": "a", "seconds": 1} for name in names]
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, said = run(evaluate, "speech", tmp_path, "--out", tmp_path / "out")
+    assert code == 0, said
+    report = json.loads((tmp_path / "out" / NUMBERS).read_text())
+    assert report["figures"]["errors"]["value"] == 1
+    assert "broken.wav: not a known audio file" in report["faults"][0]
 
 
 @pytest.mark.parametrize(
