@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -71,6 +72,10 @@ class Item:
     speaker: str = ""
     spans: tuple[Span, ...] | None = None  # where the harmful sounds are; None where that is not known
 
+    def result(self, **found: Any) -> Result:
+        """Of what is scored now. Raises OSError."""
+        return Result(id=self.id, fingerprint=self.fingerprint(), **found)
+
     def fingerprint(self) -> str:
         """Of what is scored: another one has to be scored anew. Raises OSError."""
         if self.audio is None:
@@ -85,7 +90,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    fingerprint: str
+    fingerprint: str = ""  # of what was scored; empty with an error
     error: str | None = None
     duration_s: float | None = None
     scores: dict[str, float] = {}  # of every target that was scored, the highest of all windows and segments

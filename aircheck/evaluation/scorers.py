@@ -87,7 +87,7 @@ class TextScorer(Scorer):
             found = text_safety.classify(self._classifier, [_segments(item) for item in batch], self._profanity)
             for item, findings in zip(batch, found, strict=True):
                 scores = dict(zip(CATEGORIES, text_safety.window_scores(findings), strict=True))
-                yield Result(id=item.id, fingerprint=item.fingerprint(), scores=rounded(scores))
+                yield item.result(scores=rounded(scores))
 
 
 class SoundScorer(Scorer):
@@ -107,7 +107,7 @@ class SoundScorer(Scorer):
             try:
                 yield self._result(item, self._windows(item))
             except (AudioError, OSError) as error:
-                yield Result(id=item.id, fingerprint="", error=f"{item.audio}: {error}")
+                yield Result(id=item.id, error=f"{item.audio}: {error}")
 
     def under_speech(self, items: Sequence[Item]) -> dict[float, tuple[list[Item], list[Result]]]:
         """The items that hold an event, each under speech of the others: by how much louder the speech is, dB.
@@ -156,9 +156,7 @@ class SoundScorer(Scorer):
                 if one.event in EVENTS
             ]
         scores = dict(zip(Event, highest, strict=True))
-        return Result(
-            id=item.id,
-            fingerprint=item.fingerprint(),
+        return item.result(
             duration_s=total_s,
             scores=rounded({event: scores[event] for event in HARM_EVENTS if event in self._classifier.events}),
             spans=tuple(spans),
@@ -180,10 +178,9 @@ class SpeechScorer(Scorer):
     def __call__(self, items: Sequence[Item]) -> Iterator[Result]:
         by_path, faults = {str(item.audio): item for item in items}, dict[str, Exception]()
         for found in transcribe(self._engine, by_path, faults):
-            item = by_path[found.path]
-            yield Result(id=item.id, fingerprint=item.fingerprint(), transcript=found.text, language=found.language)
+            yield by_path[found.path].result(transcript=found.text, language=found.language)
         for path, error in faults.items():
-            yield Result(id=by_path[path].id, fingerprint="", error=f"{path}: {error}")
+            yield Result(id=by_path[path].id, error=f"{path}: {error}")
 
 
 class ServerScorer(Scorer):
@@ -249,14 +246,12 @@ class ServerScorer(Scorer):
         except _SERVER_GONE:
             raise
         except AircheckError as error:
-            return Result(id=item.id, fingerprint="", error=str(error))
+            return Result(id=item.id, error=str(error))
         highest: dict[str, float] = defaultdict(float)
         for window in stream.about.scores:
             for name, score in (window.categories | {event: window.events.get(event, 0.0) for event in EVENTS}).items():
                 highest[name] = max(highest[name], score)
-        return Result(
-            id=item.id,
-            fingerprint=item.fingerprint(),
+        return item.result(
             duration_s=verdict.duration_s,
             transcript=" ".join(segment.text for segment in verdict.segments),
             language=verdict.language,

@@ -123,7 +123,7 @@ def run_evaluation(options: Options, console: Console) -> int:
         path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     if block:
         block.write(report.markdown())
-    for heading, shown in report.summary():
+    for heading, shown in reversed(report.summary()):  # the bounds last, where the eye is
         grid = Grid(*map(str, shown.columns), title=heading, title_justify="left", box=None)
         for row in shown.itertuples(index=False):
             cells = [str(cell).partition(" (")[0] for cell in row]  # intervals are in the report
@@ -178,7 +178,13 @@ def _scorer(options: Options, settings: Settings, context: Context, console: Con
         return
     with ExitStack() as stack:
         if options.url:
-            client = stack.enter_context(_remote(options.url, options))
+            try:
+                token = (
+                    options.token_file.read_text().strip() if options.token_file else os.environ.get("AIRCHECK_TOKEN")
+                )
+                client = stack.enter_context(AircheckClient(options.url, tls=options.tls, token=token))
+            except (ValueError, OSError) as error:
+                raise UsageError(str(error)) from None
             if not client.ready():
                 raise UsageError(
                     f"no server is ready at {options.url}; start one with `aircheck serve`, or leave out --url"
@@ -191,14 +197,6 @@ def _scorer(options: Options, settings: Settings, context: Context, console: Con
             console.print(f"ready after {time.monotonic() - started:.1f} s")
         texts = scorers.load(Kind.TEXT, settings, None)
         yield ServerScorer(client, context, options.in_flight, texts)
-
-
-def _remote(url: str, options: Options) -> AircheckClient:
-    try:
-        token = options.token_file.read_text().strip() if options.token_file else os.environ.get("AIRCHECK_TOKEN")
-        return AircheckClient(url, tls=options.tls, token=token)
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from None
 
 
 def _results(items: Sequence[Item], scorer: Scorer, folder: Path, fresh: bool, console: Console) -> list[Result]:
