@@ -36,11 +36,6 @@ WINDOW_S = 30.0  # of ordinary talk, as its data sets are cut
 TALK = "talk"
 SPEECH = "speech"  # the kind of recordings that are only speech
 _WITH_GROUPS = ("hatecheck", "multilingual_hatecheck", "toxigen")  # whose `kind` ends with the group that is targeted
-_NEEDED = {
-    Kind.TEXT: ("id",),
-    Kind.SOUNDS: ("file", "source"),
-    Kind.SPEECH: ("file", "text", "language", "speaker", "seconds"),
-}
 _MAX_FAULTS = 20
 
 
@@ -80,7 +75,7 @@ class _Line(_Strict):
     def _one_source(self) -> _Line:
         if (self.audio is None) == (self.text is None):
             raise ValueError("give exactly one of audio and text")
-        path = PurePosixPath(self.audio or "of a text")
+        path = PurePosixPath("none" if self.audio is None else self.audio)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise ValueError(f"audio {self.audio!r} must be a path below the manifest's folder, without '..'")
         return self
@@ -141,11 +136,10 @@ def read_public(kind: Kind, folders: Sequence[Path], use: str, sources: Sequence
     Raises:
         DataError: a file cannot be read or a line lacks a field, or nothing is left to measure.
     """
-    reader = {Kind.TEXT: _text, Kind.SOUNDS: _sound, Kind.SPEECH: _speech}[kind]
-    files = [file for folder in folders for file in _files(kind, folder)]
-    lines = [(file, line) for file in files for line in _parsed(file, _NEEDED[kind])]
-    items = [reader(file, line) for file, line in lines if use in ("all", line.get("use", "measure"))]
-    found = tuple(item for item in items if not sources or item.source in sources)
+    items = [one for folder in folders for file in _files(kind, folder) for one in _items(kind, file)]
+    found = tuple(
+        item for item, its_use in items if use in ("all", its_use) and (not sources or item.source in sources)
+    )
     if not found:
         only = f" of {', '.join(sources)}" if sources else ""
         raise DataError(f"{', '.join(map(str, folders))}: no {kind} items{only} with use {use}; see --use and --source")
@@ -200,15 +194,17 @@ def _files(kind: Kind, folder: Path) -> Sequence[Path]:
     return files
 
 
-def _parsed(path: Path, needed: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    for number, text in _lines(path):
+def _items(kind: Kind, file: Path) -> Iterator[tuple[Item, str]]:
+    """Each with what it is for."""
+    reader = {Kind.TEXT: _text, Kind.SOUNDS: _sound, Kind.SPEECH: _speech}[kind]
+    for number, text in _lines(file):
         try:
             line = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: cannot be read: {error}") from None
-        if missing := [name for name in needed if name not in line]:
-            raise DataError(f"{path}, line {number}: has no {', '.join(missing)}")
-        yield line
+            yield reader(file, line), line.get("use", "measure")
+        except json.JSONDecodeError as error:
+            raise DataError(f"{file}, line {number}: cannot be read: {error}") from None
+        except KeyError as error:
+            raise DataError(f"{file}, line {number}: has no {error.args[0]}") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -53,6 +53,7 @@ def test_an_event_that_is_labelled_twice_has_two_spans(tmp_path):
         ({"id": "a", "text": "x", "labels": [{"category": "music"}]}, "'music' is no harm of the taxonomy"),
         ({"id": "a", "text": "x", "labels": [{**THREAT, "end_s": 0.1}]}, "end_s 0.1 is not after start_s 0.4"),
         ({"id": "a", "text": "x", "labels": [{"category": "hate", "start_s": 1}]}, "give both or neither"),
+        ({"id": "a", "audio": ""}, "below the manifest's folder"),
         ({"id": "a", "audio": "/etc/passwd"}, "below the manifest's folder"),
         ({"id": "a", "audio": "x/../../secret.wav"}, "below the manifest's folder"),
     ],
