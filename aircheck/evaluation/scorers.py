@@ -115,8 +115,9 @@ class SoundScorer(Scorer):
         Empty where the items hold no event, or no speech. Items that cannot be read are left out, as `__call__` has
         named them.
         """
-        sounds = self._first_windows(item for item in items if any(item.truth.get(event) for event in EVENTS))
-        voices = self._first_windows(item for item in items if item.slices.get("kind") == SPEECH)
+        events = [item for item in items if any(item.truth.get(event) for event in EVENTS)]
+        spoken = [item for item in items if item.slices.get("kind") == SPEECH]
+        sounds, voices = (self._first_windows(part) if events and spoken else [] for part in (events, spoken))
         if not sounds or not voices:
             return {}
         found: dict[float, tuple[list[Item], list[Result]]] = {}
