@@ -74,6 +74,13 @@ def settings_of(options: Options) -> Settings:
     if options.url and (kind or flags):
         given = ", ".join(flags.values()) or kind
         raise UsageError(f"--url measures the models that the server has; leave out {given}, or --url")
+    asked = {"--tls": options.tls, "--in-flight": options.in_flight != Options.in_flight, "--window": options.window}
+    if kind and (idle := [flag for flag, is_given in asked.items() if is_given]):
+        raise UsageError(f"{idle[0]}: {kind} asks no server; leave it out")
+    if options.url and options.window:
+        raise UsageError("--window: the server at --url has its own; leave one of them out")
+    if options.tls and not options.url:
+        raise UsageError("--tls: the server that is started here has none; give --url, or leave it out")
     if kind and (unused := flags.keys() - {"profile", *_SETTINGS_OF[kind]}):
         raise UsageError(f"{flags[min(unused)]}: {kind} does not use it")
     if kind in (None, Kind.JUDGE) and (options.folders or options.source or options.head):
