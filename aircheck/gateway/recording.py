@@ -24,6 +24,9 @@ from preprocessing.errors import CorruptAudioError
 FIRST_PARALLEL = 1 + usable_cores()
 """Windows in flight until the first is answered: more would share the cores with it, and it would come later. One for
 each core, and one that is decoded when the first core is free."""
+AHEAD = 2
+"""So many times what may be in flight are in flight or wait, answered, for one before them: what takes long does not
+hold up all that is behind it."""
 FOREIGN_SPEECH_S = 5.0  # seconds of speech whose language is worth a warning when it is not the episode's
 _SHARED = ("context", "models", "policy_pack", "policy_version", "policy_sha256", "server_version")
 """Fields that are alike in almost every window of a recording, and nearly half of what a silent one's verdict takes."""
@@ -58,7 +61,7 @@ to what the models answer, with times from the start of that."""
 class Terms:
     """How a recording is scanned.
 
-    parallel : most windows decoded ahead and in flight
+    parallel : most windows in flight; at most AHEAD times as many are decoded and not yet answered in their order
     coverage : what follows where the recording could not be decoded; None: nothing, it is only counted
     language : what to transcribe in; empty: detected over the episode
     is_live : answers are wanted at once: what is not sure yet is transcribed in the language of its own window, and no
@@ -85,9 +88,9 @@ class Recording:
     async def windows(self, windows: AsyncIterator[Window]) -> AsyncGenerator[Answer, None]:
         """The answer on each window, in order, times relative to the recording.
 
-        At most `terms.parallel` windows are ahead, and a few wait until it is known which language they are in.
-        Closing the iterator cancels what is in flight. Raises what `windows` and `check` raise, after the verdicts of
-        all windows before that.
+        At most `terms.parallel` windows are in flight, and some wait: for one before them, or until it is known which
+        language they are in. Closing the iterator cancels what is in flight. Raises what `windows` and `check` raise,
+        after the verdicts of all windows before that.
         """
         async with _Windows(self._check, self._terms) as checked, aclosing(checked.run(windows)) as answers:
             async for window, answer in answers:
@@ -152,6 +155,7 @@ class _Windows:
         self._check = check
         self._language = EpisodeLanguage(terms.language)
         self._is_live = terms.is_live
+        self._ahead = asyncio.Semaphore(AHEAD * terms.parallel)
         self._room = asyncio.Semaphore(min(FIRST_PARALLEL, terms.parallel))
         self._reserve = terms.parallel - min(FIRST_PARALLEL, terms.parallel)  # room that is there after the first
         self._pending: asyncio.Queue[_Sent | BaseException | None] = asyncio.Queue()
@@ -185,7 +189,8 @@ class _Windows:
                 fault = error
                 break
             released = self._language.add(detected)
-            for _ in range(1 + self._reserve):
+            self._ahead.release()
+            for _ in range(self._reserve):
                 self._room.release()
             self._reserve = 0
             if self._is_live:
@@ -203,13 +208,20 @@ class _Windows:
     async def _read(self, windows: AsyncIterator[Window]) -> None:
         end: BaseException | None = None
         try:
-            await self._room.acquire()
+            await self._next()
             async for window in windows:
-                self._pending.put_nowait(self._send(window, self._language.language))
-                await self._room.acquire()
+                sent = self._send(window, self._language.language)
+                sent.answer.add_done_callback(lambda _: self._room.release())
+                self._pending.put_nowait(sent)
+                await self._next()
         except Exception as error:
             end = error
         self._pending.put_nowait(end)
+
+    async def _next(self) -> None:
+        """Returns when there is room for one window more."""
+        await self._ahead.acquire()
+        await self._room.acquire()
 
     async def _release(self, languages: list[str]) -> AsyncIterator[tuple[Window, Answer]]:
         # all are sent before the first is waited for

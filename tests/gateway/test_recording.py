@@ -183,7 +183,7 @@ def test_words_are_in_the_recordings_time() -> None:
     assert windows[1].segments[0].words[0].end_s == windows[1].start_s + 1.5
 
 
-def test_no_more_windows_are_ahead_than_told() -> None:
+def test_no_more_windows_are_in_flight_than_told() -> None:
     under_way, most = 0, 0
     check = models(ENGLISH)
 
@@ -197,6 +197,24 @@ def test_no_more_windows_are_ahead_than_told() -> None:
 
     run(counted, parallel=3)
     assert most == 3
+
+
+def test_a_window_that_takes_long_does_not_hold_up_all_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AHEAD", 2)
+    check = models(ENGLISH)
+    begun = list[bytes]()
+    slow_may_end = asyncio.Event()
+
+    async def second_is_slow(wave: bytes, language: str, own: Own | None) -> Answer:
+        begun.append(wave)
+        if wave == WAVES[1]:
+            await slow_may_end.wait()
+        if len(begun) == len(WAVES):
+            slow_may_end.set()
+        return await check(wave, language, own)
+
+    run(second_is_slow, parallel=2)
+    assert begun == WAVES
 
 
 def test_the_first_windows_are_few_so_that_their_verdicts_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
