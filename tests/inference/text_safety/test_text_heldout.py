@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,7 @@ import pytest
 from aircheck.inference.text_safety.embedded import EmbeddedTextClassifier
 from aircheck.inference.text_safety.service import classify, window_scores
 from aircheck_client.schema import Segment
-from training.text_safety.evaluate import Score, cells, groups, macro, own_held_out, recall_at, talk_figures
-from training.text_safety.sources import talk
-
-DATA = Path(__file__).parents[4] / "shared" / "data" / "text"
+from training.text_safety.evaluate import Score, cells, groups, macro, own_held_out, recall_at
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +47,6 @@ def test_harmless_sentences_about_people_are_seldom_flagged(score: Score) -> Non
     for sort, kinds in groups(score).items():
         for kind, (_, highest, _, _) in kinds.items():
             assert highest <= bounds.get(sort, 1.0), (sort, kind)
-
-
-@pytest.mark.skipif(not DATA.exists(), reason=f"no public text in {DATA}")
-def test_ordinary_talk_is_seldom_flagged(score: Score) -> None:
-    (rates,) = talk_figures(score, talk(DATA, "measure")).values()
-    assert rates["flagged_per_hour"] <= 1.1
-    assert rates["confident_per_hour"] == 0
 
 
 def test_recall_counts_what_lies_above_the_share_of_false_alarms() -> None:
