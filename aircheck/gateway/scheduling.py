@@ -26,6 +26,7 @@ YIELD_EVERY = 8
 CLIPS_LINGER_S = 30.0
 PACE_OVER = 32  # windows last answered while the models were busy, for the estimate of a wait
 FEWEST_FOR_A_PACE = 4
+MARGIN = 1.25  # on an expected wait: the pace may fall, and to wait in vain costs more than to be refused at once
 MOST_AT_FIRST = 8
 RETRY_AT_FIRST_S = 5.0
 
@@ -104,7 +105,7 @@ class WindowScheduler:
         return (self.waiting(priority) + on_their_way + self.in_flight + 1) * pace_s
 
     def refuse_late(self, priority: Priority, within_s: float, on_their_way: int = 0) -> None:
-        """Raises OverloadedError when a window that came now would not be answered within `within_s`.
+        """Raises OverloadedError when a window that came now would not surely be answered within `within_s`.
 
         on_their_way : windows that will wait here soon, and come before it
 
@@ -112,7 +113,7 @@ class WindowScheduler:
         """
         ahead = self.waiting(priority) + on_their_way
         expected_s = self.expected_s(priority, on_their_way)
-        if expected_s > within_s:
+        if MARGIN * expected_s > within_s:
             raise OverloadedError(f"{ahead} windows wait, about {expected_s:.0f} s of work", expected_s - within_s / 2)
         if not expected_s and ahead >= MOST_AT_FIRST * self._max_in_flight:
             raise OverloadedError(f"{ahead} windows wait, and few have been answered yet", RETRY_AT_FIRST_S)
