@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
+from aircheck.inference.text_safety.groups import GROUPS
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
 
@@ -171,7 +172,7 @@ def _about_groups(path: Path) -> list[Line]:
 
     def draw() -> tuple[str, str]:
         if not waiting:
-            waiting.extend(content["groups"].items())
+            waiting.extend(GROUPS.items())
             rng.shuffle(waiting)
         return waiting.pop()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aircheck.inference.text_safety import groups
 from aircheck.inference.text_safety.e5 import E5Encoder
 from aircheck.inference.text_safety.errors import CheckpointError
 from aircheck.inference.text_safety.head import encoder_sha256, load_heads
@@ -17,6 +18,7 @@ from aircheck.inference.text_safety.use import UseEncoder
 from aircheck.policy.taxonomy import Category
 from aircheck.shipped import MODEL_REPOSITORY
 
+_HATE = list(Category).index(Category.HATE)
 HEAD = MODEL_REPOSITORY / "text_safety" / "1" / "head.safetensors"
 
 
@@ -42,5 +44,10 @@ class EmbeddedTextClassifier:
     def score(self, texts: Sequence[str]) -> np.ndarray:
         if not texts:
             return np.zeros((0, len(self.categories)), np.float32)
-        logits = self._heads.logits([normalise(text) for text in texts], self._use.encode, self._e5.encode)
+        read = [normalise(text) for text in texts]
+        of_others = [groups.of_others(text) for text in read]
+        about = [at for at, (text, other) in enumerate(zip(read, of_others, strict=True)) if text != other]
+        both = read + [of_others[at] for at in about]
+        logits, others = self._heads.logits(both, self._use.encode, self._e5.encode).split([len(read), len(about)])
+        logits[about, _HATE] = torch.maximum(logits[about, _HATE], others[:, _HATE])
         return by_rows(torch.sigmoid, logits).cpu().numpy()
