@@ -11,7 +11,7 @@ LENGTH_S = 2.0
 def test_a_profile_is_measured_with_both_clients_and_the_servers_metrics(server):
     told = []
     target = Target(server.url, server.metrics_url, server.pid)
-    effort = Effort(step_s=3.0, max_passes=1, max_steps=1, users=(2,), compared_calls=1)
+    effort = Effort(step_s=3.0, max_passes=1, max_steps=1, users=(2,), compared_calls=5)
     measurement = Measurement(target, Workload(lengths=f"{LENGTH_S:g}"), Objective(latency_s=60), effort, told.append)
     measurement.warm()
     found = measurement.profile({"command": "a test"})
