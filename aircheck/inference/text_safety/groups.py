@@ -63,7 +63,7 @@ GROUPS = {
 """Plural and singular, as `normalise` leaves a text. Also what sentences of the training data are about."""
 
 OTHER = ("foreigners", "a foreigner")
-"""What stands in for any of them: of the four that were tried on HateCheck the one whose scores differ least."""
+"""What stands in for any of them: chosen on HateCheck, of four, for the least difference between groups."""
 
 _NAMES = {**dict.fromkeys(GROUPS, OTHER[0]), **dict.fromkeys(GROUPS.values(), OTHER[1])}
 _NAME = re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, _NAMES), key=len, reverse=True))})\b")
