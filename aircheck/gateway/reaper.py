@@ -4,9 +4,9 @@
 
 A process cannot clean up after its own kill -9, and the parent-death signal of prctl(2) reaches children, not
 grandchildren: Triton's model processes would go on without it, and keep its shared memory. This one waits for the end
-of the gateway or of Triton, or of its standard input, kills the rest, and removes the shared memory and the run
-directory; with the gateway, all that was the gateway's (workspace.py). It has nothing to do otherwise, and needs the
-standard library alone.
+of the gateway or of Triton, or for a word on its standard input, kills the rest, and removes the shared memory and the
+run directory; with the gateway, all that was the gateway's (workspace.py). It has nothing to do otherwise, and needs
+the standard library alone.
 
 Its first line of output is Triton's process id; what follows is Triton's. It exits with Triton's status.
 """
@@ -24,6 +24,7 @@ import sys
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 RUN_DIR = "triton"  # in the gateway's folder: Triton's sockets
+END = b"\n"  # the word on standard input for a Triton that the gateway wants no more
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the gateway decides when Triton ends
 
 
@@ -43,7 +44,7 @@ def main() -> int:
         _wait(parent, os.pidfd_open(pid))
     finally:
         status = end(pid)
-        (clean_all if _has_ended(parent) else clean)(name, folder)
+        (clean_all if _has_ended(parent) or _is_closed(0) else clean)(name, folder)
     return os.waitstatus_to_exitcode(status)
 
 
@@ -108,7 +109,7 @@ def children(pid: int) -> list[int]:
 
 
 def _wait(*fds: int) -> None:
-    """Until one of the pidfds is ready, since its process has ended, or standard input is closed."""
+    """Until one of the pidfds is ready, since its process has ended, or standard input holds a word or is closed."""
     poll = select.poll()
     for fd in (0, *fds):
         poll.register(fd, select.POLLIN)
@@ -117,6 +118,11 @@ def _wait(*fds: int) -> None:
 
 def _has_ended(pidfd: int) -> bool:
     return bool(select.select([pidfd], [], [], 0)[0])
+
+
+def _is_closed(pipe: int) -> bool:
+    """Whether it is without a word: who held it is ending, which shows here before it shows by its pidfd."""
+    return bool(select.select([pipe], [], [], 0)[0]) and not os.read(pipe, 1)
 
 
 def _become(command: list[str], reaper_pid: int) -> None:

@@ -87,7 +87,9 @@ class TritonProcess:
         """
         if self._reaper is not None:
             assert self._reaper.stdin is not None
-            self._reaper.stdin.close()  # the reaper's word to kill and clean
+            if not self._reaper.stdin.is_closing():
+                self._reaper.stdin.write(reaper.END)
+            self._reaper.stdin.close()
         await self.link.close()
         if self._reaper is not None:
             try:

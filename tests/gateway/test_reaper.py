@@ -24,6 +24,8 @@ import subprocess, sys, os, time
 process = subprocess.Popen([sys.executable, "-I", "-S", sys.argv[1], str(os.getpid()), *sys.argv[2:]],
                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 print(process.pid, int(process.stdout.readline()), flush=True)
+process.stdin.write(sys.stdin.readline().strip().encode().replace(b"end", b"\\n"))
+process.stdin.close()
 time.sleep(300)
 """
 
@@ -38,7 +40,7 @@ def started(tmp_path):
         file.write_bytes(b"audio")
     run_dir.mkdir(parents=True)
     command = [sys.executable, "-c", _GATEWAY, reaper.__file__, name, str(folder), "/bin/sh", "-c", _TRITON]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as gateway:
         reaper_pid, triton_pid = map(int, gateway.stdout.readline().split())
         until(lambda: len(children(triton_pid)) == 4 and any(state(pid) == "T" for pid in children(triton_pid)))
         yield gateway, reaper_pid, triton_pid, (region, run_dir), (folder, owner)
@@ -67,6 +69,16 @@ def test_nothing_outlives_the_gateway_or_triton_killed(started, victim):
     until(lambda: all(is_gone(pid) for pid in [reaper_pid, *processes]))
     assert not any(path.exists() for path in of_triton)
     assert [path.exists() for path in of_gateway] == [victim == "triton"] * 2
+
+
+@pytest.mark.parametrize("word", ["end", ""])
+def test_with_a_word_triton_ends_and_without_one_the_gateway_too(started, word):
+    gateway, reaper_pid, triton_pid, of_triton, of_gateway = started
+    print(word, file=gateway.stdin, flush=True)
+    until(lambda: is_gone(triton_pid) and is_gone(reaper_pid))
+    assert gateway.poll() is None
+    assert not any(path.exists() for path in of_triton)
+    assert [path.exists() for path in of_gateway] == [word == "end"] * 2
 
 
 def test_triton_does_not_outlive_the_reaper(started):
