@@ -278,11 +278,11 @@ class _Run:
             patience_s = SLOW_FACTOR * self._stall_timeout_s
             waited: list[asyncio.Future[Any]] = [call, self._lost]
             await asyncio.wait(waited, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-            if self._lost.done() and not call.done():
+            if call.done() and not call.cancelled():  # a call is cancelled when its Triton is killed
+                return self._answered(call)
+            if self._lost.done():
                 raise LostError(self._lost.result(), is_certain=True)
-            if not call.done():
-                raise LostError(f"a window was not answered within {patience_s:g} s", is_certain=False)
-            return self._answered(call)
+            raise LostError(f"a window was not answered within {patience_s:g} s", is_certain=False)
         except LostError as fault:
             if fault.is_certain:
                 self.lose(str(fault))

@@ -25,8 +25,7 @@ class FakeTriton:
 
     def __init__(self, settings, on_log, workspace):
         self.served = Served(languages=(f"of start {len(self.started) + 1}",))
-        self.asked = []
-        self.dropped = []
+        self.asked, self.dropped, self.calls = [], [], []
         self.is_dead = self.was_killed = False
         self.link = SimpleNamespace(infer=self._infer)
 
@@ -43,9 +42,13 @@ class FakeTriton:
 
     async def kill(self):
         self.was_killed = True
+        for call in self.calls:  # as a channel does that is closed
+            call.cancel()
+        self.calls.clear()
 
     async def _infer(self, wav, context, language, deadline_s, own=None):
         self.asked.append(wav)
+        self.calls.append(asyncio.current_task())
         try:
             await asyncio.sleep(3600 if wav == SLOW else 0.02)
         except asyncio.CancelledError:
@@ -89,6 +92,23 @@ def test_windows_in_flight_at_a_death_are_answered_and_the_one_that_kills_is_sen
     assert supervised(run) == ["good", "good", WindowError, "good"]
     assert sum(one.asked.count(POISON) for one in triton.started) == 2
     assert all(one.was_killed for one in triton.started)
+
+
+def test_a_call_that_ends_with_its_triton_before_its_caller_learns_why_is_sent_again(triton):
+    async def run(one):
+        task = asyncio.create_task(infer(one, SLOW))
+        while not triton.started[0].asked:
+            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(one._run.lose, "killed")
+        for call in triton.started[0].calls:
+            loop.call_soon(call.cancel)
+        while len(triton.started) < 2 or not triton.started[1].asked:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        return triton.started[1].asked
+
+    assert supervised(run) == [SLOW]
 
 
 def test_two_that_kill_are_told_from_those_beside_them(triton):
