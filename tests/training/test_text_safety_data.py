@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from aircheck.inference.text_safety.groups import GROUPS
+from aircheck.inference.text_safety.groups import read
 from aircheck.inference.text_safety.head import TextHead
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
@@ -100,12 +100,12 @@ def test_reading_is_deterministic() -> None:
 
 
 def test_every_group_is_spoken_of_as_often_as_any_other() -> None:
-    content = yaml.safe_load((DATA / "train" / "groups.yaml").read_text())
+    content, english = yaml.safe_load((DATA / "train" / "groups.yaml").read_text()), read()["en"]
     sentences = sum(len(content[kind]) for kind in ("harmful", "hard_negative"))
-    each = sentences * GROUPS_EACH / len(GROUPS)
+    each = sentences * GROUPS_EACH / len(english.plural)
     made = _about_groups(DATA / "train" / "groups.yaml")
     templates = {*content["harmful"], *content["hard_negative"]}
-    for plural, singular in GROUPS.items():
+    for plural, singular in zip(english.plural, english.singular, strict=True):
         told = [
             line
             for line in made

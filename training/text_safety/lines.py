@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from aircheck.inference.text_safety.groups import GROUPS
+from aircheck.inference.text_safety.groups import read as read_groups
 from aircheck.inference.text_safety.sentences import normalise
 from aircheck.policy.taxonomy import Category
 
@@ -168,11 +168,13 @@ def _about_groups(path: Path) -> list[Line]:
     """Sentences about groups, GROUPS_EACH of them for each sentence, every group as often as any other."""
     content = _read(path)
     rng = random.Random("groups")
+    english = read_groups()["en"]
+    groups = list(zip(english.plural, english.singular, strict=True))
     waiting: list[tuple[str, str]] = []
 
     def draw() -> tuple[str, str]:
         if not waiting:
-            waiting.extend(GROUPS.items())
+            waiting.extend(groups)
             rng.shuffle(waiting)
         return waiting.pop()
 

@@ -25,7 +25,7 @@ from training.text_safety.sources import Example, Window, capped, own_lines, pub
 from training.text_safety.vectors import EncoderVectors
 
 NAME = "aircheck-use-e5-text"
-VERSION = "7"
+VERSION = "8"
 CACHE = Path.home() / ".cache" / "aircheck" / "text_safety"
 FOLDS = 3
 
