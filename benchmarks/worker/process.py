@@ -16,7 +16,7 @@ from types import TracebackType
 from aircheck import hardware
 from benchmarks.worker.servers import DEAD, JOBS, VERDICTS, BrokerServer
 
-_READY_S = 60.0
+_READY_S = 180.0
 
 
 class WorkerProcess:
