@@ -21,7 +21,7 @@ from aircheck.evaluation.transcribe import LIMITS, clips, transcribe
 from aircheck.inference import acoustic_safety
 from aircheck.inference.acoustic_safety.classifier import WINDOW_SAMPLES, AcousticClassifier
 from aircheck.inference.acoustic_safety.embedded import WEIGHTS_PATH, EmbeddedAcousticClassifier
-from aircheck.inference.device import cpu_threads, select_device
+from aircheck.inference.device import cpu_threads, select_device, side_threads
 from aircheck.inference.text_safety import service as text_safety
 from aircheck.inference.text_safety.classifier import TextClassifier
 from aircheck.inference.text_safety.embedded import HEAD, EmbeddedTextClassifier
@@ -273,10 +273,11 @@ def load(kind: Kind, settings: Settings, head: Path | None) -> Scorer:
     """
     gpu = {"model_instance_kind": "GPU", "model_instance_device_id": "0"}  # as Triton would give it
     device = select_device(settings.device, gpu if torch.cuda.is_available() else {})
+    if kind is Kind.TEXT:  # matmuls of few rows, which more threads do no sooner, and on busy cores far later
+        torch.set_num_threads(side_threads(settings.cpu_threads, device))
+        return TextScorer(settings, head, device)
     torch.set_num_threads(cpu_threads(settings.cpu_threads))
-    if kind is Kind.SPEECH:
-        return SpeechScorer(settings, device)
-    return TextScorer(settings, head, device) if kind is Kind.TEXT else SoundScorer(settings, head, device)
+    return SpeechScorer(settings, device) if kind is Kind.SPEECH else SoundScorer(settings, head, device)
 
 
 def _segments(item: Item) -> list[Segment]:
