@@ -17,6 +17,7 @@ from rich.console import Console
 from aircheck.gateway.access import TokenFileError
 from aircheck.gateway.errors import StartError
 from aircheck.gateway.server import Addresses, serve
+from aircheck.inference.memory import map_large_blocks
 from aircheck.policy.errors import PolicyError
 from aircheck.settings import Settings, SettingsError
 from aircheck.triton import TritonError
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--log", choices=("none", "short", "whole"), default="none")
     arguments = parser.parse_args()
+    map_large_blocks()  # verdicts are kept, and windows come and go between them
     printer = LogPrinter(Console(stderr=True, highlight=False), arguments.log == "whole")
 
     def tell(fields: dict[str, object]) -> None:
