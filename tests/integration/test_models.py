@@ -104,11 +104,15 @@ def test_text_safety_refuses_what_is_no_transcript(models):
 def test_texts_of_many_clients_fuse_into_batches(models):
     said = transcript_of(segment("welcome back to the show today we talk about the weather"))
     before = models.statistics("text_safety")
+    inferences = executions = 0
     with ThreadPoolExecutor(24) as pool:
-        list(pool.map(lambda _: models("text_safety", TRANSCRIPT=[said]), range(48)))
-    inferences, executions = np.subtract(models.statistics("text_safety"), before)
-    assert inferences == 48
-    assert executions < 48
+        for _ in range(5):  # on a busy machine the clients may come one after another
+            list(pool.map(lambda _: models("text_safety", TRANSCRIPT=[said]), range(48)))
+            inferences, executions = np.subtract(models.statistics("text_safety"), before)
+            if executions < inferences:
+                break
+    assert inferences >= 48
+    assert executions < inferences
 
 
 def test_acoustic_safety_finds_a_gunshot_where_it_is(models):
