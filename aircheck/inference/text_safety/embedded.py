@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aircheck.inference.text_safety import groups
 from aircheck.inference.text_safety.e5 import E5Encoder
 from aircheck.inference.text_safety.errors import CheckpointError
-from aircheck.inference.text_safety.groups import Groups, read
 from aircheck.inference.text_safety.head import encoder_sha256, load_heads
 from aircheck.inference.text_safety.rows import by_rows
 from aircheck.inference.text_safety.sentences import normalise
@@ -35,7 +35,7 @@ class EmbeddedTextClassifier:
                 f"text head {head}: trained on encoders with SHA-256 {card.encoder_sha256}, but "
                 f"the installed packages carry {installed}; install the pinned versions, or train the head again"
             )
-        self._heads, self._groups = heads.to(device), Groups(read())
+        self._heads, self._groups = heads.to(device), groups.Groups(groups.read())
         self.name, self.version, self.languages = card.name, card.version, card.languages
         self.categories = tuple(Category)
         self.scores_profanity = False
